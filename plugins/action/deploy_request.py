@@ -1,0 +1,142 @@
+# Copyright: tetra.platform contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The first task of every playbook: what is asked for, for which hosts, and whether it can be done at all."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from ansible.inventory.manager import InventoryManager
+from ansible_collections.tetra.platform.plugins.module_utils.model import policy, units
+from ansible_collections.tetra.platform.plugins.module_utils.model.errors import REFUSED, TetraError
+from ansible_collections.tetra.platform.plugins.plugin_utils import bundle, run, source
+from ansible_collections.tetra.platform.plugins.plugin_utils.controller import ControllerAction
+
+_KEEP = 5
+
+
+class ActionModule(ControllerAction):
+    """Resolve a request to an organization, environments, hosts and terms; nothing is asked of any host."""
+
+    def work(self, task_vars: dict) -> dict:
+        """The resolved request; see the documentation of the module."""
+        action = self._task.args["action"]
+        environments = policy.environments(
+            self.variable("tetra_environments", task_vars, {}) or {}, set(task_vars["groups"])
+        )
+        target = _environment(environments, self._word("tetra_to" if action == "promote" else "tetra_env", task_vars))
+        origin = self._source(action, environments, target, task_vars)
+        hosts = _hosts(target, task_vars)
+        source_hosts = _hosts(origin, task_vars) if origin else []
+        every = sorted({*hosts, *source_hosts})
+        self._check_limit(every, task_vars)
+        org = self._org(task_vars)
+        directory = self._org_directory(org, task_vars) if action == "push" else None
+        if directory:
+            self._check_source(directory, target)
+        return {
+            "changed": False,
+            "action": action,
+            "org": org,
+            "env": target.name,
+            "source": origin.name if origin else None,
+            "hosts": every,
+            "target_hosts": hosts,
+            "source_hosts": source_hosts,
+            "directory": directory,
+            "transaction": run.new_transaction(),
+            "port_range": target.port_range,
+            "terms": self._terms(action, target, task_vars),
+        }
+
+    def failed_details(self, task_vars: dict) -> dict:
+        """Which request it was that could not be done."""
+        return {"action": self._task.args["action"], "hosts": {}}
+
+    def _word(self, name: str, task_vars: dict) -> str:
+        word = self.variable(name, task_vars)
+        if not word:
+            raise TetraError(f"{name} is not set", hint=f"say which environment with -e {name}=NAME")
+        return str(word)
+
+    def _org(self, task_vars: dict) -> str:
+        org = self.variable("tetra_org", task_vars)
+        if not org:
+            raise TetraError("tetra_org is not set", hint="say which organization with -e tetra_org=NAME")
+        units.check_name("organization", str(org))
+        return str(org)
+
+    def _source(self, action: str, environments: dict, target: policy.Environment, task_vars: dict):
+        if action == "push" and target.promotes_from and not target.allow_push:
+            raise TetraError(
+                f"{target.name} takes its bundles from {target.promotes_from}, a push into it is not allowed",
+                hint=f"push to {target.promotes_from} and promote, or set allow_push for {target.name}",
+                code=REFUSED,
+            )
+        if action != "promote":
+            return None
+        origin = _environment(environments, self._word("tetra_from", task_vars))
+        if target.promotes_from != origin.name:
+            place = f"takes its bundles from {target.promotes_from}" if target.promotes_from else "is only pushed to"
+            raise TetraError(
+                f"{target.name} {place}, not from {origin.name}", hint="follow the path of tetra_environments",
+                code=REFUSED,
+            )
+        return origin
+
+    def _check_limit(self, hosts: list[str], task_vars: dict) -> None:
+        limit = task_vars.get("ansible_limit")
+        if not limit:
+            return
+        inventory = InventoryManager(loader=self._loader, sources=list(task_vars["ansible_inventory_sources"]))
+        reached = {host.name for host in inventory.get_hosts(limit)}
+        missing = [host for host in hosts if host not in reached]
+        if missing or task_vars["inventory_hostname"] != "localhost":
+            raise TetraError(
+                f"--limit {limit} leaves out {', '.join(missing or ['localhost'])}",
+                hint="an environment is moved as a whole; run without --limit",
+                code=REFUSED,
+            )
+
+    def _org_directory(self, org: str, task_vars: dict) -> str:
+        places = [self.variable("tetra_orgs_dir", task_vars), os.path.join(os.getcwd(), "orgs")]
+        places += [os.path.join(task_vars["inventory_dir"], "orgs")] if task_vars.get("inventory_dir") else []
+        tried = [os.path.normpath(os.path.join(str(place), org)) for place in places if place]
+        for path in tried:
+            if os.path.isdir(path):
+                return path
+        raise TetraError(
+            f"organization {org} was not found; tried {', '.join(tried)}",
+            hint="set tetra_orgs_dir to the folder that holds the directories of your organizations",
+        )
+
+    def _check_source(self, directory: str, target: policy.Environment) -> None:
+        """Read the organization now, so that what is wrong with it is said before any host is asked."""
+        bundle.services(source.read(Path(directory)), target.name)
+
+    def _terms(self, action: str, target: policy.Environment, task_vars: dict) -> dict:
+        names = ("awx_user_name", "tower_user_name", "tetra_actor")
+        return {
+            "actor": run.actor({name: self.variable(name, task_vars) for name in names}),
+            "reason": str(self.variable("tetra_reason", task_vars, "") or ""),
+            "lift_hold": str(self.variable("tetra_lift_hold", task_vars, "") or ""),
+            "lease": target.lease,
+            "probe": {"passes": int(self.variable("tetra_probe_passes", task_vars, 3)), "spacing": 0.5},
+            "keep": _KEEP,
+        }
+
+
+def _environment(environments: dict, name: str) -> policy.Environment:
+    return policy.find(environments, name)
+
+
+def _hosts(environment: policy.Environment, task_vars: dict) -> list[str]:
+    hosts = sorted(task_vars["groups"].get(environment.group, []))
+    if not hosts:
+        raise TetraError(
+            f"environment {environment.name} has no hosts: group {environment.group} of the inventory is empty or missing",
+            hint="add its hosts to the inventory, or set `hosts` of the environment in tetra_environments",
+            code=REFUSED,
+        )
+    return hosts

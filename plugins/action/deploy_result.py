@@ -1,0 +1,81 @@
+# Copyright: tetra.platform contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The last task of a run that moved hosts: what each host ended as, read back from it, and what that makes of the run."""
+
+from __future__ import annotations
+
+from ansible.utils.display import Display
+from ansible_collections.tetra.platform.plugins.module_utils.model import transaction
+from ansible_collections.tetra.platform.plugins.plugin_utils import run
+from ansible_collections.tetra.platform.plugins.plugin_utils.controller import ControllerAction
+
+_STEPS = ("tetra_finished", "tetra_activated", "tetra_staged")
+
+
+class ActionModule(ControllerAction):
+    """Add up the answers of the hosts to the outcome of the run, and print it."""
+
+    def work(self, task_vars: dict) -> dict:
+        """The outcome of the run; see the documentation of the module."""
+        request, planned = self._task.args["request"], self._task.args["plan"]
+        if "outcome" in planned:
+            hosts, outcome, message = planned["hosts"], planned["outcome"], planned["message"]
+        else:
+            hosts = {name: _host(name, planned, task_vars["hostvars"][name]) for name in request["target_hosts"]}
+            outcome = transaction.fleet_outcome(host["outcome"] for host in hosts.values())
+            message = _message(request, outcome, hosts)
+        record = planned.get("plan", {})
+        result = run.ended(
+            outcome, message, self.result_file(task_vars), action=request["action"], org=request["org"],
+            env=request["env"], source=request["source"], transaction=request["transaction"],
+            bundle=record.get("bundle"), release=record.get("release"), plan_id=planned.get("plan_id"),
+            ports=record.get("ports", {}), hosts=hosts,
+        )
+        Display().display(_table(result))
+        return {**result, "changed": any(host["outcome"] == transaction.APPLIED for host in hosts.values())}
+
+
+def _host(name: str, planned: dict, variables: dict) -> dict:
+    """What one host ended as, from the newest answer that came from it."""
+    if name not in planned["moving"]:
+        return {"outcome": transaction.UNCHANGED, "release": planned["plan"]["hosts"][name]["from"], "detail": ""}
+    answers = [variables.get(step) or {} for step in _STEPS]
+    answers = [answer for answer in answers if answer and not answer.get("skipped")]
+    newest = answers[0] if answers else {}
+    activated = variables.get("tetra_activated") or {}
+    if "state" not in newest:
+        refused = newest.get("code") if newest is not activated or not activated.get("state") else None
+        return {
+            "outcome": refused or transaction.UNCONFIRMED,
+            "release": None,
+            "detail": newest.get("msg", "the host did not answer"),
+        }
+    detail = next((answer["detail"] for answer in answers if answer.get("detail")), "")
+    detail = detail or next((answer["msg"] for answer in answers if answer.get("failed") and answer.get("msg")), "")
+    return {
+        "outcome": transaction.host_outcome(newest["state"]),
+        "state": newest["state"],
+        "release": newest.get("release"),
+        "detail": detail,
+        "check": newest.get("check", ""),
+        "evidence": newest.get("evidence", ""),
+        "services": activated.get("services", {}),
+        "reports": activated.get("reports", {}),
+    }
+
+
+def _message(request: dict, outcome: str, hosts: dict) -> str:
+    lines = [f"{request['action']} of {request['org']} to {request['env']}: {outcome}"]
+    lines += [f"{name}: {host['detail']}" for name, host in hosts.items() if host["detail"]]
+    return "\n".join(lines)
+
+
+def _table(result: dict) -> str:
+    rows = [["HOST", "OUTCOME", "RELEASE", "DETAIL"]]
+    for name, host in sorted(result["hosts"].items()):
+        first = (host.get("detail") or "").partition("\n")[0]
+        rows.append([name, host["outcome"], (host["release"] or "-")[:12], first])
+    head = f"{result['action']} {result['org']} {result['env']}: {result['outcome']}"
+    if not result["hosts"]:
+        return f"{head}\n{result['message']}"
+    return f"{head}\n{run.table(rows)}"

@@ -1,0 +1,83 @@
+# Copyright: tetra.platform contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The controller's half of the module release: brings the bytes of a release along, and confirms over a fresh connection."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import tempfile
+from pathlib import Path
+
+from ansible.errors import AnsibleConnectionFailure
+from ansible_collections.tetra.platform.plugins.module_utils.model import pack
+from ansible_collections.tetra.platform.plugins.plugin_utils.executor import HostAction
+
+
+class ActionModule(HostAction):
+    """Take a transaction on a host to a state."""
+
+    operation = "release"
+    TRANSFERS_FILES = True
+
+    def request(self, task_vars: dict) -> dict:
+        """The task's arguments; those of a stage are made from the plan and from the host's own secrets."""
+        arguments = dict(self._task.args)
+        plan = arguments.pop("plan", None)
+        request = {**self.defaults(task_vars), **arguments}
+        if plan is not None:
+            request["stage"] = self._stage(plan, task_vars)
+        return request
+
+    def ask(self, operation: str, request: dict, task_vars: dict, fresh: bool = False) -> dict:
+        """Ask the agent; a stage first sees to it that the host has the agent of this version."""
+        if request["state"] == "staged":
+            return self._ask_to_stage(request, task_vars)
+        return super().ask(operation, request, task_vars, fresh=request["state"] == "confirmed")
+
+    def _ask_to_stage(self, request: dict, task_vars: dict) -> dict:
+        stage = request["stage"]
+        try:
+            stage["pack"] = self._send_pack(stage.pop("folder"), stage.pop("missing"))
+        except AnsibleConnectionFailure as error:
+            return self.lost(f"the connection broke while the release was sent: {error.message}")
+        answer = self.ask_agent(self.operation, request)
+        if answer is not None:
+            return answer
+        prepared = self.prepare(self.agent_request(task_vars), task_vars)
+        if prepared.get("failed"):
+            return prepared
+        return self.ask_agent(self.operation, request) or self.lost("the agent is not there after it was installed")
+
+    def _stage(self, plan: dict, task_vars: dict) -> dict:
+        host = task_vars["inventory_hostname"]
+        values = self.variable("tetra_secrets", task_vars, {})
+        manifest = plan["manifest"]
+        names = manifest["secrets"] if manifest else {}
+        return {
+            "plan": plan["plan"],
+            "host": host,
+            "bundle": plan["bundle_manifest"],
+            "manifest": manifest,
+            "services": plan["placement"][host],
+            "secrets": {name: values[name] for name in names},
+            "folder": plan["folder"],
+            "missing": plan["missing"][host],
+            "heads": {name: head for name, head in plan["heads"].items() if name != host},
+            **plan["terms"],
+        }
+
+    def _send_pack(self, folder: str, missing: list) -> str | None:
+        """Put what the host lacks beside its temporary files as one pack; its path there, or None for nothing."""
+        if not missing:
+            return None
+        remote = f"/tmp/tetra-{secrets.token_hex(16)}.pack"
+        with tempfile.TemporaryDirectory(dir=folder) as scratch:
+            local = Path(scratch) / "pack"
+            with local.open("wb") as file:
+                sizes = [(digest, (Path(folder) / digest).stat().st_size) for digest in missing]
+                file.write(pack.header(sizes))
+                for digest, _size in sizes:
+                    file.write((Path(folder) / digest).read_bytes())
+            self._connection.put_file(os.fspath(local), remote)
+        return remote

@@ -1,0 +1,32 @@
+# Copyright: tetra.platform contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The bridge between Ansible and the operations: the only file that knows AnsibleModule."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from ansible.module_utils.basic import AnsibleModule
+
+from .model.errors import TetraError
+
+TETRA_DIR = {"tetra_dir": {"type": "path", "default": "/var/lib/tetra"}}
+ENVIRONMENT = {**TETRA_DIR, "org": {"type": "str", "required": True}, "env": {"type": "str", "required": True}}
+
+
+def run_module(operation: Callable[[Mapping], dict], arguments: Mapping, **options: object) -> None:
+    """Run one operation as a module: parameters in, result or error out.
+
+    :param operation: the function of ``host.operations`` that does the work.
+    :param arguments: the argument spec; ``options`` are further ones of AnsibleModule, such as ``required_if``.
+    """
+    module = AnsibleModule(argument_spec=dict(arguments), supports_check_mode=True, **options)
+    request = {key: value for key, value in module.params.items() if value is not None}
+    request["check"] = module.check_mode
+    try:
+        result = operation(request)
+    except TetraError as error:
+        module.fail_json(msg=str(error), code=error.code, hint=error.hint)
+    if not module._diff:
+        result.pop("diff", None)
+    module.exit_json(**result)

@@ -1,0 +1,57 @@
+# Copyright: tetra.platform contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The agent (``tsm``): this code as one program on the host.
+
+``tsm run NAME`` takes a request as JSON on standard input and answers with JSON on standard output. ``tsm launch FILE``
+becomes a service, ``tsm deadman DIR ORG ENV ID`` watches a transaction; both are started by the supervisor.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+
+from ..model import transaction
+from ..model.errors import INVALID, TetraError
+from . import deadman, launch
+from .operations import index
+from .scope import open_scope
+
+_USAGE = "usage: tsm run OPERATION < request.json | tsm launch FILE | tsm deadman DIR ORG ENV TRANSACTION"
+
+
+def main(arguments: list[str]) -> int:
+    """Run the agent.
+
+    :param arguments: the words after the program's name.
+    :returns: the exit code, one of ``model.transaction.EXIT_CODES``.
+    """
+    try:
+        return _run(arguments)
+    except TetraError as error:
+        print(f"tsm: {error}", file=sys.stderr)
+        return transaction.EXIT_CODES.get(error.code, transaction.EXIT_CODES[INVALID])
+
+
+def _run(arguments: list[str]) -> int:
+    if len(arguments) == 2 and arguments[0] == "run":
+        return _answer(arguments[1])
+    if len(arguments) == 2 and arguments[0] == "launch":
+        return launch.main(arguments[1])
+    if len(arguments) == 5 and arguments[0] == "deadman":
+        deadman.watch(open_scope(*arguments[1:4]), arguments[4])
+        return 0
+    raise TetraError(_USAGE)
+
+
+def _answer(name: str) -> int:
+    try:
+        request = json.loads(sys.stdin.buffer.read().decode("utf-8"))
+    except ValueError as error:
+        raise TetraError(f"the request is not JSON: {error}") from error
+    try:
+        answer = {"result": index.run(name, request)}
+    except TetraError as error:
+        answer = {"error": {"message": error.message, "hint": error.hint, "code": error.code}}
+    sys.stdout.write(json.dumps(answer) + "\n")
+    return 0

@@ -1,0 +1,61 @@
+# Copyright: tetra.platform contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The deadman: waits beside a transaction and takes the host back when the lease ends and nobody confirmed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+from ..model import transaction
+from . import engine, processes, transactions
+from .scope import Scope
+
+_INTERVAL = 0.2
+_GRACE = 2.0
+
+
+def watch(scope: Scope, identity: str) -> str:
+    """Wait for the end of a transaction, and be that end when its lease runs out.
+
+    :returns: the state that the transaction ended in.
+    """
+    while True:
+        state = transactions.load(scope.environment, identity).state
+        if not transaction.TRANSITIONS[state]:
+            return state
+        if transactions.seconds_left(scope.environment, identity) <= 0:
+            if state == transaction.STAGED:
+                return state
+            return expire(scope, identity)
+        time.sleep(_INTERVAL)
+
+
+def expire(scope: Scope, identity: str) -> str:
+    """Revert a transaction whose lease is over.
+
+    It is claimed by its rename before anything else, so that a confirmation that comes now loses; a run that hangs
+    while it holds the lock is ended only after that.
+    """
+    if engine.begin_revert(scope, identity):
+        _end_holder(scope, identity)
+    return str(engine.revert(scope, identity, engine.EXPIRED)["state"])
+
+
+def _end_holder(scope: Scope, identity: str) -> None:
+    holder = transactions.holder(scope.environment, identity)
+    if not holder:
+        return
+    pid = int(holder.partition(":")[0])
+    for wanted in (signal.SIGTERM, signal.SIGKILL):
+        if processes.identity(pid) != holder:
+            return
+        os.kill(pid, wanted)
+        _wait_for_end(pid, holder)
+
+
+def _wait_for_end(pid: int, holder: str) -> None:
+    end = time.monotonic() + _GRACE
+    while processes.identity(pid) == holder and time.monotonic() < end:
+        time.sleep(0.05)

@@ -1,0 +1,388 @@
+# Copyright: tetra.platform contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The engine: takes one host from one release to another, and back when it was not confirmed.
+
+Every public function is one step of a transaction and one run on the host. All but the probing happens under the lock
+of the environment. The deadman (``host.deadman``) runs beside it and reverts when the lease is over.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import time
+from collections.abc import Mapping
+
+from ..model import plan, transaction
+from ..model.errors import REFUSED, TetraError
+from . import durable, evidence, journal, probing, reservations, running, store, transactions
+from .scope import Scope
+from .supervisors.base import UnitSpec
+from .transactions import Transaction
+
+_LOCK_TIMEOUT = 30.0
+_LEASE_RESERVE = 2.0
+_PROBE_LIMIT_OF_A_REVERT = 60.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Cause:
+    """Why a host goes back: ``verdict`` tells a judgement, which puts the bundle on hold, from a mere expiry."""
+
+    reason: str
+    verdict: bool
+    check: str = ""
+
+
+EXPIRED = Cause("the lease ended and nobody had confirmed", verdict=False)
+
+
+def activate(scope: Scope, identity: str) -> dict:
+    """Arm the revert, switch, and watch what was changed; a service that fails takes the host back at once.
+
+    :returns: ``state`` of the transaction as read back, ``services`` with what was done, ``reports`` by service.
+    :raises TetraError: code ``refused`` when the transaction is not staged, or cannot be armed; nothing was switched.
+    """
+    with locked(scope):
+        settle(scope)
+        found = transactions.load(scope.environment, identity)
+        _check_staged(scope, found)
+        actions = running.actions(scope, found.record["to"])
+        red = _red_before(scope, actions)
+        _arm(scope, found)
+        failure = _switch(scope, found)
+    if failure:
+        return _revert_result(scope, identity, Cause(failure, verdict=True, check="start"), actions, {})
+    reports = _watch(scope, found, actions)
+    failed = {name: report for name, report in reports.items() if report.verdict != "healthy" and name not in red}
+    wire = {name: {**report.to_wire(), "red_before": name in red} for name, report in reports.items()}
+    if any(report.verdict == "failed" for report in failed.values()):
+        name, report = next((n, r) for n, r in sorted(failed.items()) if r.verdict == "failed")
+        cause = Cause(f"{name}: {report.reason}", verdict=True, check=f"{name}: {report.check}")
+        return _revert_result(scope, identity, cause, actions, wire)
+    return _result(scope, identity, actions, wire)
+
+
+def decide(scope: Scope, identity: str, decision: Mapping) -> dict:
+    """Keep the decision of the fleet beside the transaction, if this host still waits for one."""
+    with locked(scope):
+        found = transactions.load(scope.environment, identity)
+        if found.state == transaction.PROBING:
+            transactions.write_decision(scope.environment, identity, decision)
+    return _result(scope, identity, {}, {})
+
+
+def confirm(scope: Scope, identity: str) -> dict:
+    """Make a switch final, unless the deadman was first; the answer says who won."""
+    with locked(scope):
+        found = transactions.load(scope.environment, identity)
+        if found.state == transaction.PROBING and transactions.seconds_left(scope.environment, identity) > 0:
+            transactions.move(scope.environment, identity, transaction.PROBING, transaction.CONFIRMED)
+        found = transactions.load(scope.environment, identity)
+        if found.state == transaction.CONFIRMED:
+            _finish_confirmed(scope, found)
+    _await_end(scope, identity)
+    return _result(scope, identity, {}, {})
+
+
+def _await_end(scope: Scope, identity: str) -> None:
+    end = time.monotonic() + _LOCK_TIMEOUT
+    while transactions.load(scope.environment, identity).state in transaction.OPEN and time.monotonic() < end:
+        time.sleep(0.2)
+
+
+def revert(scope: Scope, identity: str, cause: Cause) -> dict:
+    """Take a host back to the release before; a transaction that already ended is only reported."""
+    begin_revert(scope, identity)
+    with locked(scope):
+        found = transactions.load(scope.environment, identity)
+        if found.state == transaction.ROLLING_BACK:
+            _finish_revert(scope, found, cause)
+            _disarm(scope, identity)
+    return _result(scope, identity, {}, {})
+
+
+def begin_revert(scope: Scope, identity: str) -> bool:
+    """Claim the revert of a transaction by renaming it; whether the transaction is now ``rolling_back``."""
+    for _attempt in range(len(transaction.REVERTIBLE) + 1):
+        state = transactions.load(scope.environment, identity).state
+        if state not in transaction.REVERTIBLE:
+            return state == transaction.ROLLING_BACK
+        if transactions.move(scope.environment, identity, state, transaction.ROLLING_BACK):
+            return True
+    return False
+
+
+def abort(scope: Scope, identity: str) -> dict:
+    """Give up a transaction that was staged and never armed."""
+    with locked(scope):
+        found = transactions.load(scope.environment, identity)
+        if found.state == transaction.STAGED:
+            _abort(scope, found)
+    return _result(scope, identity, {}, {})
+
+
+def abort_staged(scope: Scope) -> None:
+    """Give up what earlier runs staged and never armed; the caller holds the lock."""
+    for found in transactions.in_states(scope.environment, (transaction.STAGED,)):
+        _abort(scope, found)
+
+
+def settle(scope: Scope) -> None:
+    """Finish what a killed run left: reverts that nobody carries out, journal records. The caller holds the lock."""
+    for found in transactions.in_states(scope.environment, transaction.OPEN):
+        if transactions.seconds_left(scope.environment, found.identity) <= 0:
+            begin_revert(scope, found.identity)
+            _finish_revert(scope, transactions.load(scope.environment, found.identity), EXPIRED)
+    ended = (transaction.CONFIRMED, transaction.ROLLED_BACK, transaction.ROLLBACK_FAILED)
+    written = {record.get("transaction") for record in journal.read(scope.environment)}
+    for identity, state in transactions.states(scope.environment).items():
+        if state in ended and identity not in written:
+            found = transactions.load(scope.environment, identity)
+            if state == transaction.CONFIRMED:
+                _finish_confirmed(scope, found)
+            else:
+                _journal(scope, found, state, Cause("written after an interruption", verdict=False))
+
+
+def locked(scope: Scope):
+    """The lock under which one run at a time changes an environment on this host."""
+    return durable.lock(scope.environment.lock, timeout=_LOCK_TIMEOUT)
+
+
+def check_no_open_transaction(scope: Scope) -> None:
+    """Refuse to go on while another transaction is between two releases.
+
+    :raises TetraError: code ``refused``, naming the transaction, its owner and its age.
+    """
+    for found in transactions.in_states(scope.environment, transaction.OPEN):
+        age = transactions.age(scope.environment, found)
+        raise TetraError(
+            f"transaction {found.identity} of {found.record['actor']} is {found.state} since {age:.0f} s",
+            hint="it ends by itself when its lease is over; then run again",
+            code=REFUSED,
+        )
+
+
+def _check_staged(scope: Scope, found: Transaction) -> None:
+    if found.state != transaction.STAGED:
+        raise TetraError(
+            f"transaction {found.identity} is {found.state}, not staged",
+            hint="somebody else went on in the meantime; run the promotion again",
+            code=REFUSED,
+        )
+    check_no_open_transaction(scope)
+    if store.current(scope.environment) != found.record["from"]:
+        raise TetraError(
+            f"the base moved: this host no longer runs {str(found.record['from'])[:12]}",
+            hint="run the promotion again; it will plan from what runs now",
+            code=REFUSED,
+        )
+    differing = store.verify_release(scope.environment, found.record["to"])
+    if differing:
+        raise TetraError(
+            f"release {found.record['to'][:12]} was changed on the host: {', '.join(differing[:5])}",
+            hint="run the promotion again; it will lay the release anew",
+            code=REFUSED,
+        )
+
+
+def _red_before(scope: Scope, actions: Mapping[str, str]) -> set[str]:
+    """The services whose check fails already; they are reported and do not block."""
+    changing = [name for name, action in actions.items() if action == plan.RESTART]
+    return {name for name, sample in probing.check_once(scope, changing).items() if not sample.ok}
+
+
+def _arm(scope: Scope, found: Transaction) -> None:
+    identity = found.identity
+    scope.supervisor.ensure_running()
+    remake(scope, found.record["from"])
+    transactions.write_holder(scope.environment, identity)
+    transactions.write_lease(scope.environment, identity, found.record["lease"])
+    unit = scope.deadman_unit(identity)
+    scope.supervisor.start([_deadman(scope, identity)])
+    if scope.supervisor.states([unit])[unit].state != "running":
+        _disarm(scope, identity)
+        raise TetraError(
+            f"the revert of transaction {identity} could not be armed, so nothing was switched",
+            hint=f"look at {_deadman_log(scope, identity)}",
+            code=REFUSED,
+        )
+    # Only now: whoever finds an armed transaction may rely on a deadman that watches it.
+    transactions.move(scope.environment, identity, transaction.STAGED, transaction.ARMED)
+
+
+def _deadman(scope: Scope, identity: str) -> UnitSpec:
+    return UnitSpec(
+        unit=scope.deadman_unit(identity),
+        argv=[running.agent_file(scope), "deadman", scope.home.root, scope.org, scope.env, identity],
+        log=_deadman_log(scope, identity),
+        stop_timeout=5.0,
+        restart="on-failure",
+        max_restarts=10,
+    )
+
+
+def _deadman_log(scope: Scope, identity: str) -> str:
+    return os.path.join(scope.environment.logs, f"deadman.{identity}.log")
+
+
+def _disarm(scope: Scope, identity: str) -> None:
+    scope.supervisor.stop([scope.deadman_unit(identity)], remove=True)
+
+
+def _switch(scope: Scope, found: Transaction) -> str | None:
+    """Switch under the lock; what went wrong, or None."""
+    try:
+        running.switch(scope, found.record["to"])
+    except TetraError as error:
+        return str(error)
+    for state, following in ((transaction.ARMED, transaction.ACTIVATED), (transaction.ACTIVATED, transaction.PROBING)):
+        transactions.move(scope.environment, found.identity, state, following)
+    return None
+
+
+def _watch(scope: Scope, found: Transaction, actions: Mapping[str, str]) -> dict[str, probing.Report]:
+    started = [name for name, action in actions.items() if action in (plan.START, plan.RESTART)]
+    policy = found.record["probe"]
+
+    def time_left() -> float:
+        if transactions.load(scope.environment, found.identity).state != transaction.PROBING:
+            return 0.0
+        return transactions.seconds_left(scope.environment, found.identity) - _LEASE_RESERVE
+
+    return probing.watch(scope, started, policy["passes"], policy["spacing"], time_left)
+
+
+def remake(scope: Scope, release: str | None) -> None:
+    """Make sure that a release can be gone back to: lay it anew from its blobs where its tree was edited."""
+    if release is not None:
+        store.add_release(scope.environment, store.manifest(scope.environment, release))
+
+
+def _finish_revert(scope: Scope, found: Transaction, cause: Cause) -> None:
+    record = found.record
+    evidence.collect(scope, found, dataclasses.asdict(cause))
+    state, detail = transaction.ROLLED_BACK, cause
+    try:
+        remake(scope, record["from"])
+        done = running.switch(scope, record["from"])
+        reservations.restore(scope, record["ports_before"])
+        broken = _broken_after_revert(scope, record, done)
+    except TetraError as error:
+        broken = str(error)
+    if broken:
+        state = transaction.ROLLBACK_FAILED
+        detail = dataclasses.replace(cause, reason=f"{cause.reason}; going back failed: {broken}")
+    if cause.verdict:
+        put_on_hold(scope, record["bundle"], found.identity, cause)
+    _end(scope, found, state, detail)
+
+
+def _broken_after_revert(scope: Scope, record: Mapping, done: Mapping[str, str]) -> str:
+    started = [name for name, action in done.items() if action in (plan.START, plan.RESTART)]
+    end = time.monotonic() + _PROBE_LIMIT_OF_A_REVERT
+    policy = record["probe"]
+    reports = probing.watch(
+        scope, started, policy["passes"], policy["spacing"], lambda: end - time.monotonic()
+    )
+    return "; ".join(f"{name}: {report.reason}" for name, report in reports.items() if report.verdict != "healthy")
+
+
+def put_on_hold(scope: Scope, bundle: str, identity: str, cause: Cause) -> None:
+    """Keep a bundle from being tried again on this host until a person lifts the hold."""
+    hold = {"format": 1, "bundle": bundle, "transaction": identity, "reason": cause.reason, "check": cause.check}
+    durable.write_json(os.path.join(scope.environment.holds, f"{bundle}.json"), hold)
+
+
+def lift_hold(scope: Scope, bundle: str, actor: str, reason: str) -> None:
+    """Take a hold away on a person's word, and write down whose; the caller holds the lock."""
+    path = os.path.join(scope.environment.holds, f"{bundle}.json")
+    if os.path.exists(path):
+        journal.append(
+            scope.environment,
+            {"kind": "hold_lifted", "bundle": bundle, "actor": actor, "reason": reason, "time": _now(),
+             "hold": durable.read_json(path)},
+        )
+        durable.remove(path)
+
+
+def _finish_confirmed(scope: Scope, found: Transaction) -> None:
+    record = found.record
+    cause = Cause(record["reason"], verdict=False)
+    if record["action"] == "rollback" and record["from_bundle"]:
+        put_on_hold(scope, record["from_bundle"], found.identity, Cause(f"rolled back by {record['actor']}", True))
+    _journal(scope, found, transaction.CONFIRMED, cause)
+    _disarm(scope, found.identity)
+    retain(scope, record["keep"])
+
+
+def retain(scope: Scope, keep: int) -> None:
+    """Remove releases that nobody can go back to: all but the newest confirmed ones and what a process still uses."""
+    confirmed: list[str] = []
+    for record in reversed(journal.read(scope.environment)):
+        if record.get("outcome") == transaction.CONFIRMED and record["to"] not in confirmed:
+            confirmed.append(record["to"])
+    keep_releases = set(confirmed[:keep]) | {store.current(scope.environment)}
+    keep_releases |= {service["release"] for service in running.observe(scope).values()}
+    keep_releases.discard(None)
+    store.prune(scope.environment, keep_releases)
+
+
+def _abort(scope: Scope, found: Transaction) -> None:
+    reservations.restore(scope, found.record["ports_before"])
+    transactions.move(scope.environment, found.identity, transaction.STAGED, transaction.ABORTED)
+
+
+def _end(scope: Scope, found: Transaction, state: str, cause: Cause) -> None:
+    _journal(scope, found, state, cause)
+    transactions.move(scope.environment, found.identity, transaction.ROLLING_BACK, state)
+
+
+def _journal(scope: Scope, found: Transaction, state: str, cause: Cause) -> None:
+    record = found.record
+    if any(old.get("transaction") == found.identity for old in journal.read(scope.environment)):
+        return
+    journal.append(
+        scope.environment,
+        {
+            "kind": "transaction",
+            "transaction": found.identity,
+            "action": record["action"],
+            "outcome": state,
+            "from": record["from"],
+            "to": record["to"],
+            "bundle": record["bundle"],
+            "actor": record["actor"],
+            "reason": record["reason"],
+            "detail": cause.reason if state != transaction.CONFIRMED else "",
+            "check": cause.check,
+            "plan": record["plan_id"],
+            "heads": record["heads"],
+            "time": _now(),
+            "seconds": round(transactions.age(scope.environment, found), 1),
+        },
+    )
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
+def _revert_result(scope: Scope, identity: str, cause: Cause, actions: Mapping, reports: Mapping) -> dict:
+    return {**revert(scope, identity, cause), "services": dict(actions), "reports": dict(reports)}
+
+
+def _result(scope: Scope, identity: str, actions: Mapping, reports: Mapping) -> dict:
+    found = transactions.load(scope.environment, identity)
+    last = next((old for old in reversed(journal.read(scope.environment)) if old.get("transaction") == identity), {})
+    return {
+        "transaction": identity,
+        "state": found.state,
+        "release": store.current(scope.environment),
+        "services": dict(actions),
+        "reports": dict(reports),
+        "detail": last.get("detail", ""),
+        "check": last.get("check", ""),
+        "evidence": evidence.path(scope, identity) if evidence.exists(scope, identity) else "",
+    }

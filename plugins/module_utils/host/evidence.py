@@ -1,0 +1,65 @@
+# Copyright: tetra.platform contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is kept of a failed release before it is taken away: why, the state of its services, the end of their logs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+from ..model.errors import TetraError
+from . import durable, running, store
+from .scope import Scope
+from .transactions import Transaction
+
+_LOG_BYTES = 64 * 1024
+
+
+def path(scope: Scope, identity: str) -> str:
+    """The folder with the evidence of a transaction."""
+    return os.path.join(scope.environment.evidence, identity)
+
+
+def exists(scope: Scope, identity: str) -> bool:
+    """Whether evidence of a transaction was kept."""
+    return os.path.isdir(path(scope, identity))
+
+
+def collect(scope: Scope, found: Transaction, cause: Mapping) -> None:
+    """Keep the evidence of a transaction that is about to be reverted; values of its secrets are blacked out.
+
+    A part that cannot be had is said to be missing and does not stop the revert.
+    """
+    folder = path(scope, found.identity)
+    durable.make_folder(folder, 0o700)
+    secrets = _secrets(scope, found.record["to"])
+    services = running.observe(scope)
+    durable.write_json(
+        os.path.join(folder, "summary.json"),
+        {"format": 1, "transaction": found.identity, "cause": dict(cause), "services": services},
+        0o600,
+    )
+    for name, service in services.items():
+        if service["release"] == found.record["to"]:
+            text = _black_out(_tail(scope, name), secrets)
+            durable.write_file(os.path.join(folder, f"{name}.log"), text.encode("utf-8", "replace"), 0o600)
+
+
+def _secrets(scope: Scope, release: str) -> list[str]:
+    try:
+        return [value for value in store.private(scope.environment, release)["secrets"].values() if value]
+    except TetraError:
+        return []
+
+
+def _tail(scope: Scope, service: str) -> str:
+    try:
+        return scope.supervisor.tail(scope.unit(service), _LOG_BYTES)
+    except TetraError as error:
+        return f"(no log: {error})\n"
+
+
+def _black_out(text: str, secrets: list[str]) -> str:
+    for secret in sorted(secrets, key=len, reverse=True):
+        text = text.replace(secret, "********")
+    return text

@@ -1,0 +1,125 @@
+# Copyright: tetra.platform contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Where everything lies on a host, below one directory (``tetra_dir``)."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+
+from ..model import units
+from ..model.errors import TetraError
+from . import durable
+
+_PRIVATE = ("private", "run", "evidence", "logs", "tx")
+_PUBLIC = ("blobs", "bundles", "releases", "holds", "stopped")
+
+
+class Home:
+    """The directory of tetra on a host.
+
+    :raises TetraError: when the path is not absolute and plain.
+    """
+
+    def __init__(self, tetra_dir: str) -> None:
+        plain = os.path.isabs(tetra_dir) and tetra_dir.isprintable() and ";" not in tetra_dir
+        if not plain or os.path.normpath(tetra_dir) == os.sep:
+            raise TetraError(
+                f"tetra_dir {tetra_dir!r} is not an absolute path of plain characters", hint="for example /var/lib/tetra"
+            )
+        self.root = os.path.normpath(tetra_dir)
+        self.config = os.path.join(self.root, "config")
+        self.bin = os.path.join(self.root, "bin")
+        self.supervisor = os.path.join(self.root, "supervisor")
+
+    def environment(self, org: str, env: str) -> Environment:
+        """The part of one environment of one organization.
+
+        :raises TetraError: when a name is not valid.
+        """
+        units.check_name("organization", org)
+        units.check_name("environment", env)
+        return Environment(os.path.join(self.root, "orgs", org, env), org, env)
+
+
+@dataclasses.dataclass(frozen=True)
+class Environment:
+    """The files of one environment; each attribute is the path of a folder or a file."""
+
+    root: str
+    org: str
+    env: str
+
+    @property
+    def current(self) -> str:
+        """The link that names the running release."""
+        return os.path.join(self.root, "current")
+
+    @property
+    def lock(self) -> str:
+        """The lock of the environment."""
+        return os.path.join(self.root, "lock")
+
+    @property
+    def blobs(self) -> str:
+        """Contents of files by their sha256."""
+        return os.path.join(self.root, "blobs")
+
+    @property
+    def bundles(self) -> str:
+        """Manifests of bundles."""
+        return os.path.join(self.root, "bundles")
+
+    @property
+    def releases(self) -> str:
+        """Manifests of releases, and their trees."""
+        return os.path.join(self.root, "releases")
+
+    @property
+    def private(self) -> str:
+        """What only this host needs of a release: its services and secrets."""
+        return os.path.join(self.root, "private")
+
+    @property
+    def run(self) -> str:
+        """What each service is started with."""
+        return os.path.join(self.root, "run")
+
+    @property
+    def tx(self) -> str:
+        """Transactions."""
+        return os.path.join(self.root, "tx")
+
+    @property
+    def evidence(self) -> str:
+        """What was kept of failed releases."""
+        return os.path.join(self.root, "evidence")
+
+    @property
+    def holds(self) -> str:
+        """Bundles that must not move."""
+        return os.path.join(self.root, "holds")
+
+    @property
+    def stopped(self) -> str:
+        """Services that a person stopped."""
+        return os.path.join(self.root, "stopped")
+
+    @property
+    def logs(self) -> str:
+        """Output of services."""
+        return os.path.join(self.root, "logs")
+
+    @property
+    def journal(self) -> str:
+        """The append-only record of transactions and decisions."""
+        return os.path.join(self.root, "journal.jsonl")
+
+    def prepare(self) -> None:
+        """Make the folders of the environment; what holds secrets or logs is for its owner alone."""
+        os.makedirs(os.path.dirname(self.root), exist_ok=True)
+        durable.make_folder(self.root, 0o755)
+        for name in _PUBLIC:
+            durable.make_folder(os.path.join(self.root, name), 0o755)
+        for name in _PRIVATE:
+            durable.make_folder(os.path.join(self.root, name), 0o700)

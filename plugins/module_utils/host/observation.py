@@ -1,0 +1,109 @@
+# Copyright: tetra.platform contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The observed state of one environment on one host, as the planner takes it. Nothing is written."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+from ..model import transaction
+from . import durable, journal, registry, running, sockets, store, transactions
+from .scope import Scope
+
+FORMAT = 1
+
+
+def observe(scope: Scope) -> dict:
+    """Everything that a plan has to know of this host, as plain data."""
+    environment = scope.environment
+    current = store.current(environment)
+    releases = {name: _summary(scope, name, manifest) for name, manifest in store.releases(environment).items()}
+    records = journal.read(environment)
+    services = running.observe(scope)
+    for service in services.values():
+        service["url"] = url(scope, service)
+    return {
+        "format": FORMAT,
+        "supervisor": scope.supervisor.name,
+        "address": scope.settings.address,
+        "current": current,
+        "bundle": releases[current]["bundle"] if current in releases else None,
+        "epoch": records[-1]["seq"] if records else 0,
+        "head": {"seq": records[-1]["seq"], "hash": records[-1]["hash"]} if records else {"seq": 0, "hash": ""},
+        "transaction": _open_transaction(scope),
+        "history": _history(records),
+        "holds": _holds(scope),
+        "releases": releases,
+        "services": services,
+        "registry": registry.load(scope.home.root).to_wire(),
+        "listeners": _listeners(scope, services),
+        "blobs": store.blobs(environment),
+        "last": _last(records),
+    }
+
+
+def url(scope: Scope, service: Mapping) -> str:
+    """Where a service answers, or nothing for one without a port."""
+    port = service["ports"].get("main")
+    return f"http://{scope.settings.address or '127.0.0.1'}:{port}" if port else ""
+
+
+def _summary(scope: Scope, name: str, manifest: Mapping) -> dict:
+    return {
+        "bundle": manifest["bundle"],
+        "services": {service: entry["digest"] for service, entry in manifest["services"].items()},
+        "ports": {s: e["ports"]["main"] for s, e in manifest["services"].items() if "main" in e["ports"]},
+        "secrets": manifest["secrets"],
+        "secrets_key": manifest["secrets_key"],
+        "placed": running.placed(scope, name),
+    }
+
+
+def _open_transaction(scope: Scope) -> dict | None:
+    for found in transactions.in_states(scope.environment, transaction.OPEN):
+        left = transactions.seconds_left(scope.environment, found.identity)
+        return {
+            "id": found.identity,
+            "state": found.state,
+            "actor": found.record["actor"],
+            "age": transactions.age(scope.environment, found),
+            "seconds_left": left,
+        }
+    return None
+
+
+def _history(records: list) -> list[dict]:
+    return [
+        {"release": record["to"], "bundle": record["bundle"], "transaction": record["transaction"],
+         "action": record["action"], "time": record["time"]}
+        for record in records
+        if record.get("outcome") == transaction.CONFIRMED
+    ]
+
+
+def _last(records: list) -> dict | None:
+    ended = [record for record in records if record["kind"] == "transaction"]
+    keys = ("transaction", "action", "outcome", "actor", "time", "detail", "check", "bundle")
+    return {key: ended[-1][key] for key in keys} if ended else None
+
+
+def _holds(scope: Scope) -> dict[str, dict]:
+    folder = scope.environment.holds
+    names = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
+    holds = [durable.read_json(os.path.join(folder, name)) for name in names if name.endswith(".json")]
+    return {hold["bundle"]: hold for hold in holds}
+
+
+def _listeners(scope: Scope, services: Mapping[str, Mapping]) -> list[dict]:
+    """Who listens on this host; what our own services hold is named by its owner."""
+    pids = {service["pid"]: name for name, service in services.items() if service["pid"]}
+    ports = {service["ports"].get("main"): name for name, service in services.items() if service["running"]}
+    result = sockets.listeners()
+    for listener in result:
+        name = pids.get(listener["pid"])
+        if name is None and listener["address"] == scope.settings.address:
+            name = ports.get(listener["port"])
+        if name is not None:
+            listener["owner"] = f"{scope.org}/{scope.env}/{name}"
+    return result

@@ -1,0 +1,136 @@
+# Copyright: tetra.platform contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Operations on the releases of one environment: what is there, stage, activate, decide, confirm, revert, pack."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Mapping
+
+from ...model.errors import REFUSED, TetraError
+from .. import engine, keys, observation, running, staging, store
+from ..scope import Scope, open_scope
+
+_IDENTITY = re.compile(r"^[0-9]{8}t[0-9]{6}-[0-9a-f]{8}$")
+
+
+def release_info(request: Mapping) -> dict:
+    """What an environment runs on this host, and all that a plan has to know of it; writes nothing.
+
+    :param request: ``tetra_dir``, ``org``, ``env``, and ``secrets`` (name to value) whose keyed digests are wanted.
+    """
+    scope = _scope(request)
+    result = observation.observe(scope)
+    result["secret_digests"] = keys.digests(scope.home, request.get("secrets") or {})
+    return {"changed": False, **result}
+
+
+def release(request: Mapping) -> dict:
+    """Take a transaction to a state.
+
+    :param request: ``tetra_dir``, ``org``, ``env``, ``transaction``, ``state`` (staged, active, decided, confirmed,
+        rolled_back, aborted), and ``stage``, ``decision`` or ``cause`` where the state needs it.
+    """
+    scope = _scope(request)
+    identity = _identity(request)
+    step = _STEPS.get(request["state"])
+    if step is None:
+        raise TetraError(f"state {request['state']!r} is unknown", hint=f"one of {', '.join(_STEPS)}")
+    result = step(scope, identity, request)
+    return {"changed": request["state"] != "decided", **result}
+
+
+def deploy_pack(request: Mapping) -> dict:
+    """The current bundle of an environment as one pack: all its sources, and the files that the receiver lacks.
+
+    :param request: ``tetra_dir``, ``org``, ``env``, ``have`` (digests that every receiver has).
+    :returns: ``manifest``, that of the bundle, and ``pack``, base64.
+    """
+    scope = _scope(request)
+    current = store.current(scope.environment)
+    if current is None:
+        raise TetraError(f"{scope.org}/{scope.env} runs nothing on this host", hint="push something first", code=REFUSED)
+    manifest = store.bundle(scope.environment, store.manifest(scope.environment, current)["bundle"])
+    have = set(request.get("have") or [])
+    wanted = {
+        entry["sha256"]
+        for path, entry in manifest["files"].items()
+        if entry["type"] == "file" and not (path.startswith("files/") and entry["sha256"] in have)
+    }
+    content = store.pack_of(scope.environment, sorted(wanted))
+    return {"changed": False, "manifest": manifest, "pack": base64.b64encode(content).decode("ascii")}
+
+
+def tsm_service_info(request: Mapping) -> dict:
+    """The services of an environment on this host with their states, and the last lines of their logs if asked for."""
+    scope = _scope(request)
+    services = running.observe(scope)
+    for name, service in services.items():
+        service["url"] = observation.url(scope, service)
+        if request.get("log_lines"):
+            text = scope.supervisor.tail(scope.unit(name), 64 * 1024)
+            service["log"] = text.splitlines()[-request["log_lines"]:]
+    return {"changed": False, "services": services}
+
+
+def tsm_service(request: Mapping) -> dict:
+    """Bring services of an environment to a state: ``started``, ``stopped`` (remembered) or ``restarted``."""
+    scope = _scope(request)
+    services = request["services"]
+    with engine.locked(scope):
+        engine.check_no_open_transaction(scope)
+        observed = running.observe(scope)
+        unknown = sorted({service["name"] for service in services} - set(observed))
+        if unknown:
+            raise TetraError(
+                f"{scope.org}/{scope.env} has no service {', '.join(unknown)} on this host",
+                hint=f"it has {', '.join(sorted(observed)) or 'none'}",
+            )
+        return running.bring_to(scope, observed, services, bool(request.get("check")))
+
+
+def _stage(scope: Scope, identity: str, request: Mapping) -> dict:
+    return staging.stage(scope, identity, request["stage"])
+
+
+def _activate(scope: Scope, identity: str, request: Mapping) -> dict:
+    return engine.activate(scope, identity)
+
+
+def _decide(scope: Scope, identity: str, request: Mapping) -> dict:
+    return engine.decide(scope, identity, request["decision"])
+
+
+def _confirm(scope: Scope, identity: str, request: Mapping) -> dict:
+    return engine.confirm(scope, identity)
+
+
+def _revert(scope: Scope, identity: str, request: Mapping) -> dict:
+    cause = request.get("cause") or {"reason": "taken back by hand", "verdict": True}
+    return engine.revert(scope, identity, engine.Cause(cause["reason"], cause["verdict"], cause.get("check", "")))
+
+
+def _abort(scope: Scope, identity: str, request: Mapping) -> dict:
+    return engine.abort(scope, identity)
+
+
+_STEPS = {
+    "staged": _stage,
+    "active": _activate,
+    "decided": _decide,
+    "confirmed": _confirm,
+    "rolled_back": _revert,
+    "aborted": _abort,
+}
+
+
+def _scope(request: Mapping) -> Scope:
+    return open_scope(request["tetra_dir"], request["org"], request["env"])
+
+
+def _identity(request: Mapping) -> str:
+    identity = str(request["transaction"])
+    if not _IDENTITY.match(identity):
+        raise TetraError(f"{identity!r} is not a transaction id", hint="it looks like 20260101t120000-0123abcd")
+    return identity

@@ -1,0 +1,118 @@
+# Copyright: tetra.platform contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Are the services well: checks of several services at once, and the watch over those that a transaction changed."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import dataclasses
+import time
+from collections.abc import Callable, Iterable, Mapping
+
+from ..model import health
+from . import probes, processes, running, sockets
+from .scope import Scope
+from .supervisors.base import ProcessState
+
+_WORKERS = 16
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """What the watch found out about one service; ``verdict`` is healthy, failed or waiting (out of time)."""
+
+    verdict: str
+    reason: str
+    check: str
+    samples: list[dict]
+
+    def to_wire(self) -> dict:
+        """The report as plain data."""
+        return dataclasses.asdict(self)
+
+
+def check_once(scope: Scope, services: Iterable[str]) -> dict[str, health.Sample]:
+    """One round of checks, all services at the same time."""
+    records = {name: running.launch_record(scope, name) for name in services}
+    if not records:
+        return {}
+    states = scope.supervisor.states(scope.units(records))
+    with concurrent.futures.ThreadPoolExecutor(max_workers=min(_WORKERS, len(records))) as pool:
+        futures = {
+            name: pool.submit(_sample, scope, record, states[scope.unit(name)]) for name, record in records.items()
+        }
+        return {name: future.result() for name, future in futures.items()}
+
+
+def watch(scope: Scope, services: Iterable[str], passes: int, spacing: float, time_left: Callable[[], float]) -> dict:
+    """Check services until each is proven healthy or has failed.
+
+    :param services: the services that were started.
+    :param passes: how many checks in a row must pass (K of the design), ``spacing`` seconds apart.
+    :param time_left: seconds until the lease is over; the watch ends before it does.
+    :returns: service to :class:`Report`.
+    """
+    records = {name: running.launch_record(scope, name) for name in services}
+    policies = {name: _policy(record, passes, spacing) for name, record in records.items()}
+    samples: dict[str, list[health.Sample]] = {name: [] for name in records}
+    reports: dict[str, Report] = {}
+    begun = time.monotonic()
+    while len(reports) < len(records):
+        round_begun = time.monotonic()
+        pending = [name for name in records if name not in reports]
+        for name, sample in check_once(scope, pending).items():
+            samples[name].append(sample)
+            report = _judge(records[name], samples[name], begun, policies[name], time_left())
+            if report:
+                reports[name] = report
+        if len(reports) < len(records):
+            time.sleep(max(0.0, spacing - (time.monotonic() - round_begun)))
+    return reports
+
+
+def describe(record: Mapping) -> str:
+    """A health check in a few words, without any value that could be long or private."""
+    check = record["health"]
+    if check is None:
+        return "the process stays alive"
+    if check["kind"] == "http":
+        return f"http {check['url']}"
+    return f"tcp {check['address']}:{check['port']}" if check["kind"] == "tcp" else "command"
+
+
+def _policy(record: Mapping, passes: int, spacing: float) -> health.Policy:
+    check = record["health"] or {}
+    defaults = health.Policy()
+    return health.Policy(
+        passes=passes,
+        spacing=spacing,
+        min_healthy=record["min_healthy"],
+        retries=check.get("retries", defaults.retries),
+        start_period=check.get("start_period", defaults.start_period),
+    )
+
+
+def _judge(
+    record: Mapping, samples: list[health.Sample], begun: float, policy: health.Policy, time_left: float
+) -> Report | None:
+    verdict = health.verdict(samples, time.monotonic(), begun, policy)
+    if verdict.state == health.WAITING and time_left > 0:
+        return None
+    return Report(verdict.state, verdict.reason, describe(record), [dataclasses.asdict(s) for s in samples[-5:]])
+
+
+def _sample(scope: Scope, record: Mapping, process: ProcessState) -> health.Sample:
+    if process.state != "running" or not process.pid:
+        return health.Sample(time.monotonic(), False, False, "", f"the process is {process.state}")
+    identity = processes.identity(process.pid) or ""
+    check = record["health"]
+    if check is None:
+        return health.Sample(time.monotonic(), bool(identity), True, identity, "the process is alive")
+    result = probes.check(check, scope.settings.address, record["cwd"], record["environment"])
+    return health.Sample(time.monotonic(), result.ok, _own(scope, record, process.pid), identity, result.detail)
+
+
+def _own(scope: Scope, record: Mapping, pid: int) -> bool:
+    """Whether the answer came from the service itself and not from somebody who took its port."""
+    port = record["ports"].get("main")
+    return port is None or sockets.listening_pid(scope.settings.address, port, {pid})

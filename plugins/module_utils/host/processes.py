@@ -1,0 +1,55 @@
+# Copyright: tetra.platform contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Processes of this host as /proc shows them."""
+
+from __future__ import annotations
+
+import os
+
+
+def identity(pid: int) -> str | None:
+    """``pid:start``, which no other process of this boot ever has; None when there is no such process."""
+    fields = _stat(pid)
+    return f"{pid}:{fields[19]}" if fields and fields[0] != "Z" else None
+
+
+def command(pid: int) -> str:
+    """The short name of a process, without its arguments, which could hold a secret; empty when it is gone."""
+    try:
+        with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as file:
+            return file.read().strip()
+    except OSError:
+        return ""
+
+
+def arguments(pid: int) -> list[str]:
+    """The words of the command line of a process; empty when it is gone."""
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            return [os.fsdecode(word) for word in file.read().split(b"\0")[:-1]]
+    except OSError:
+        return []
+
+
+def family(pid: int) -> set[int]:
+    """A process and all its descendants."""
+    children: dict[int, list[int]] = {}
+    for name in os.listdir("/proc"):
+        fields = _stat(int(name)) if name.isdigit() else None
+        if fields:
+            children.setdefault(int(fields[1]), []).append(int(name))
+    found, left = set(), [pid]
+    while left:
+        one = left.pop()
+        found.add(one)
+        left += children.get(one, [])
+    return found
+
+
+def _stat(pid: int) -> list[str] | None:
+    """The fields of /proc/PID/stat from the state on; the name before them may hold anything."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
+            return file.read().rpartition(")")[2].split()
+    except OSError:
+        return None

@@ -1,0 +1,256 @@
+# Copyright: tetra.platform contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""From a release to running processes: what runs now, what each process is started with, and the switch itself."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+from collections.abc import Iterable, Mapping
+
+from ..model import plan, values
+from ..model.service import Service
+from . import durable, launch, store
+from .scope import Scope
+from .supervisors.base import UnitSpec
+
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+# Python services must not write into the tree of their release, which is compared with its manifest.
+_ENVIRONMENT = {"PATH": _PATH, "LANG": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1"}
+
+
+def observe(scope: Scope) -> dict[str, dict]:
+    """What runs of an environment on this host, by service.
+
+    :returns: service to ``digest`` and ``release`` that its process was started with, ``state``, ``running``, ``pid``,
+        ``started``, ``restarts``, ``ports``, and ``stopped`` when a person stopped it.
+    """
+    environment = scope.environment
+    launches = {name: launch_record(scope, name) for name in _launched(scope)}
+    states = scope.supervisor.states(scope.units(launches)) if launches else {}
+    result = {}
+    for name, record in launches.items():
+        process = states[scope.unit(name)]
+        result[name] = {
+            "digest": record["digest"],
+            "release": record["release"],
+            "ports": record["ports"],
+            "state": process.state,
+            "running": process.state in ("running", "starting"),
+            "pid": process.pid,
+            "started": process.started,
+            "restarts": process.restarts,
+            "stopped": os.path.exists(os.path.join(environment.stopped, name)),
+        }
+    return result
+
+
+def launch_path(scope: Scope, service: str) -> str:
+    """The file that says how a service is started; it holds its secrets and is readable by its user alone."""
+    return os.path.join(scope.environment.run, f"{service}.json")
+
+
+def launch_record(scope: Scope, service: str) -> dict:
+    """What a service is started with."""
+    return durable.read_json(launch_path(scope, service))
+
+
+def _launched(scope: Scope) -> list[str]:
+    folder = scope.environment.run
+    if not os.path.isdir(folder):
+        return []
+    return sorted(name[: -len(".json")] for name in os.listdir(folder) if name.endswith(".json"))
+
+
+def actions(scope: Scope, release: str | None) -> dict[str, str]:
+    """What a switch to a release would do to each service of this host; None stands for no release at all."""
+    return plan.changes(observe(scope), _wanted(scope, release))
+
+
+def placed(scope: Scope, release: str | None) -> list[str]:
+    """The services of a release that this host runs."""
+    return store.private(scope.environment, release)["services"] if release else []
+
+
+def _wanted(scope: Scope, release: str | None) -> dict[str, str]:
+    if release is None:
+        return {}
+    services = store.manifest(scope.environment, release)["services"]
+    return {name: services[name]["digest"] for name in placed(scope, release)}
+
+
+def switch(scope: Scope, release: str | None) -> dict[str, str]:
+    """Point ``current`` at a release and make the running services match it.
+
+    A process whose digest did not change is left alone. What is no longer wanted is stopped before anything starts,
+    because it may hold the port that the new one needs.
+
+    :returns: service to what was done to it.
+    """
+    environment = scope.environment
+    done = actions(scope, release)
+    point(scope, release)
+    stopping = [name for name, action in done.items() if action in (plan.STOP, plan.RESTART)]
+    scope.supervisor.stop(scope.units(stopping), remove=True)
+    for name in (name for name, action in done.items() if action == plan.STOP):
+        durable.remove(launch_path(scope, name))
+    if release is not None:
+        _write_launches(scope, release, done)
+        starting = [name for name, action in done.items() if action in (plan.START, plan.RESTART)]
+        start(scope, starting)
+    durable.sync_folder(environment.root)
+    return done
+
+
+def point(scope: Scope, release: str | None) -> None:
+    """Make ``current`` name a release, or nothing."""
+    if release is None:
+        durable.remove(scope.environment.current)
+    else:
+        durable.replace_link(scope.environment.current, os.path.join("releases", release))
+
+
+def start(scope: Scope, services: Iterable[str]) -> None:
+    """Start services whose launch files are written, those that others depend on first."""
+    names = list(services)
+    records = {name: launch_record(scope, name) for name in names}
+    depends = {name: record["depends"] for name, record in records.items()}
+    for level in plan.levels(names, depends):
+        scope.supervisor.start([_unit_spec(scope, name, records[name]) for name in level])
+
+
+def stop(scope: Scope, services: Iterable[str]) -> None:
+    """Stop services and leave them defined."""
+    scope.supervisor.stop(scope.units(services), remove=True)
+
+
+def _unit_spec(scope: Scope, name: str, record: Mapping) -> UnitSpec:
+    return UnitSpec(
+        unit=scope.unit(name),
+        argv=[agent_file(scope), "launch", launch_path(scope, name)],
+        log=os.path.join(scope.environment.logs, f"{name}.log"),
+        stop_timeout=record["stop_timeout"],
+        restart=record["restart"],
+        max_restarts=record["max_restarts"],
+    )
+
+
+def agent_file(scope: Scope) -> str:
+    """The exact file of the agent, so that an upgrade does not change what is already started with the old one."""
+    return os.path.realpath(os.path.join(scope.home.bin, "tsm"))
+
+
+def _write_launches(scope: Scope, release: str, done: Mapping[str, str]) -> None:
+    manifest = store.manifest(scope.environment, release)
+    secrets = store.private(scope.environment, release)["secrets"]
+    for name, action in done.items():
+        if action not in (plan.STOP, plan.KEEP):
+            record = launch_file(scope, release, manifest, name, secrets)
+            launch.write(launch_path(scope, name), record)
+
+
+def launch_file(scope: Scope, release: str, manifest: Mapping, name: str, secrets: Mapping[str, str]) -> dict:
+    """The launch record of a service of a release, with everything resolved that only this host knows.
+
+    :raises TetraError: for a variable or a secret that this host does not have.
+    """
+    entry = manifest["services"][name]
+    service = Service.from_wire(entry["definition"])
+    folder = os.path.join(scope.environment.releases, release)
+    variables = host_variables(scope, release, name, entry["ports"])
+    own_files = f"files/{name}"
+    has_own = any(path.startswith(f"{own_files}/") for path in manifest["files"])
+    default = os.path.join(folder, own_files) if has_own else folder
+    cwd = os.path.join(default, values.resolve(service.cwd, variables, {})) if service.cwd else default
+    variables["PWD"] = os.path.normpath(cwd)
+    own = {key: values.resolve(value, variables, secrets) for key, value in service.environment.items()}
+    return {
+        "format": 1,
+        "service": name,
+        "digest": entry["digest"],
+        "release": release,
+        "ports": entry["ports"],
+        "depends": list(service.depends),
+        "stop_timeout": service.stop_timeout,
+        "restart": service.restart,
+        "max_restarts": service.max_restarts,
+        "argv": argv(service.command, variables),
+        "cwd": variables["PWD"],
+        "pre_commands": [argv(command, variables) for command in service.pre_commands],
+        "environment": {**_ENVIRONMENT, **variables, **own},
+        "health": resolve_health(service.health, variables),
+        "min_healthy": service.min_healthy,
+    }
+
+
+def host_variables(scope: Scope, release: str, name: str, ports: Mapping[str, int]) -> dict[str, str]:
+    """The variables that every process of an environment is given by the host it runs on."""
+    account = pwd.getpwuid(os.geteuid())
+    variables = {
+        "HOME": account.pw_dir,
+        "USER": account.pw_name,
+        "TETRA_DIR": scope.home.root,
+        "TETRA_SRC": scope.home.root,
+        "TETRA_ORG": scope.org,
+        "TETRA_ENV": scope.env,
+        "TETRA_RELEASE": release,
+        "TETRA_RELEASE_DIR": os.path.join(scope.environment.releases, release),
+        "TETRA_ADDRESS": scope.settings.address,
+        "HOST": scope.settings.address or "0.0.0.0",
+        "TSM_NAME": name,
+    }
+    if "main" in ports:
+        variables["PORT"] = variables["TSM_PORT"] = str(ports["main"])
+    return variables
+
+
+def argv(command: Mapping, variables: Mapping[str, str]) -> list[str]:
+    """The argument vector of a command; text with shell syntax is given to bash, or to sh where there is none."""
+    if "argv" in command:
+        return [values.resolve(word, variables, {}) for word in command["argv"]]
+    return ["bash" if shutil.which("bash", path=_PATH) else "sh", "-c", values.resolve(command["shell"], variables, {})]
+
+
+def resolve_health(health: Mapping | None, variables: Mapping[str, str]) -> dict | None:
+    """A health check with its values resolved for this host."""
+    if health is None:
+        return None
+    result = dict(health)
+    for key in ("url", "address", "port"):
+        if key in result:
+            result[key] = values.resolve(result[key], variables, {})
+    if "command" in result:
+        result["argv"] = argv(result.pop("command"), variables)
+    return result
+
+
+def bring_to(scope: Scope, observed: Mapping[str, Mapping], services: Iterable[Mapping], check: bool) -> dict:
+    """Start, stop or restart services as asked, all in one go.
+
+    :param services: ``{"name", "state"}`` each; a stopped service is remembered and stays stopped.
+    :returns: ``changed``, ``services`` with what was (or in check mode would be) done to each.
+    """
+    wanted = {service["name"]: service["state"] for service in services}
+    done = {name: _act(observed[name], state) for name, state in wanted.items()}
+    result = {"changed": any(action != plan.KEEP for action in done.values()), "services": done}
+    if check:
+        return result
+    durable.make_folder(scope.environment.stopped, 0o755)
+    stop(scope, [name for name, action in done.items() if action in (plan.STOP, plan.RESTART)])
+    for name, action in done.items():
+        marker = os.path.join(scope.environment.stopped, name)
+        if action == plan.STOP:
+            durable.write_file(marker, b"")
+        elif observed[name]["stopped"] and wanted[name] != "stopped":
+            durable.remove(marker)
+    start(scope, [name for name, action in done.items() if action in (plan.START, plan.RESTART)])
+    return result
+
+
+def _act(observed: Mapping, state: str) -> str:
+    if state == "stopped":
+        return plan.KEEP if observed["stopped"] and not observed["running"] else plan.STOP
+    if state == "restarted":
+        return plan.RESTART
+    return plan.KEEP if observed["running"] else plan.START

@@ -1,0 +1,119 @@
+# Copyright: tetra.platform contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Bring a release to a host and make it ready to be switched to; nothing that runs is touched."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+
+from ..model import plan, release, transaction
+from ..model.errors import REFUSED, TetraError
+from . import engine, journal, reservations, running, store, transactions
+from .scope import Scope
+
+_SPARE_BYTES = 16 * 1024 * 1024
+
+
+def stage(scope: Scope, identity: str, request: Mapping) -> dict:
+    """Store a release, reserve its ports and create its transaction.
+
+    :param request: ``plan`` (the plan record), ``host`` (this host's name in it), ``bundle`` and ``manifest`` (manifests,
+        or None when the host has them), ``pack`` (path of a pack file, or None), ``services`` (those of this host),
+        ``secrets`` (name to value), ``actor``, ``reason``, ``lift_hold``, ``lease``, ``probe``, ``keep``, ``heads``.
+    :returns: the transaction's state, and how many blobs were stored.
+    :raises TetraError: code ``refused`` when the base moved, a transaction is open, space is missing or a port is taken.
+    """
+    record = request["plan"]
+    part = record["hosts"][request["host"]]
+    environment = scope.environment
+    environment.prepare()
+    with engine.locked(scope):
+        engine.settle(scope)
+        engine.check_no_open_transaction(scope)
+        _check_base(scope, part)
+        _check_hold(scope, record, request)
+        engine.abort_staged(scope)
+        _check_space(scope, request)
+        stored = store.unpack(environment, request["pack"]) if request["pack"] else 0
+        _add(scope, record, request)
+        ports = {name: record["ports"][name] for name in request["services"] if name in record["ports"]}
+        reservations.check_free(scope, ports, running.observe(scope))
+        ports_before = reservations.before(scope, ports)
+        transactions.create(environment, _record(scope, identity, request, ports_before))
+        reservations.reserve(scope, ports)
+    return {"transaction": identity, "state": transaction.STAGED, "blobs": stored}
+
+
+def _check_base(scope: Scope, part: Mapping) -> None:
+    current = store.current(scope.environment)
+    epoch = journal.head(scope.environment)["seq"]
+    if current != part["from"] or epoch != part["epoch"]:
+        raise TetraError(
+            f"the base moved: the plan was made for {(part['from'] or 'nothing')[:12]} at epoch {part['epoch']}, "
+            f"the host is at {(current or 'nothing')[:12]}, epoch {epoch}",
+            hint="somebody else went on in the meantime; run again to plan from what runs now",
+            code=REFUSED,
+        )
+
+
+def _check_hold(scope: Scope, record: Mapping, request: Mapping) -> None:
+    path = os.path.join(scope.environment.holds, f"{record['bundle']}.json")
+    if os.path.exists(path):
+        if not request["lift_hold"]:
+            raise TetraError(f"bundle {record['bundle'][:12]} is on hold", code=REFUSED)
+        engine.lift_hold(scope, record["bundle"], request["actor"], request["lift_hold"])
+
+
+def _check_space(scope: Scope, request: Mapping) -> None:
+    if not request["manifest"]:
+        return
+    needed = 2 * sum(release.blobs(request["manifest"]).values()) + _SPARE_BYTES
+    status = os.statvfs(scope.environment.root)
+    free = status.f_bavail * status.f_frsize
+    if free < needed:
+        raise TetraError(
+            f"{scope.environment.root} has {free // 2**20} MiB free, the release needs {needed // 2**20} MiB",
+            hint="free some space; nothing was changed",
+            code=REFUSED,
+        )
+
+
+def _add(scope: Scope, record: Mapping, request: Mapping) -> None:
+    for kind, add in (("bundle", store.add_bundle), ("manifest", store.add_release)):
+        manifest = request[kind]
+        if manifest is None:
+            continue
+        name = record["bundle" if kind == "bundle" else "release"]
+        if release.digest(manifest) != name:
+            raise TetraError(f"the manifest that came is not {name[:12]}", hint="run the promotion again", code=REFUSED)
+        add(scope.environment, manifest)
+    if request["manifest"] is not None:
+        store.add_private(scope.environment, record["release"], request["services"], request["secrets"])
+
+
+def _record(scope: Scope, identity: str, request: Mapping, ports_before: Mapping) -> dict:
+    record = request["plan"]
+    current = store.current(scope.environment)
+    return {
+        "format": transaction.FORMAT,
+        "id": identity,
+        "org": scope.org,
+        "env": scope.env,
+        "action": record["action"],
+        "from": current,
+        "from_bundle": store.manifest(scope.environment, current)["bundle"] if current else None,
+        "to": record["release"],
+        "bundle": record["bundle"],
+        "plan": dict(record),
+        "plan_id": plan.plan_id(record),
+        "actor": request["actor"],
+        "reason": request["reason"],
+        "lease": request["lease"],
+        "probe": request["probe"],
+        "keep": request["keep"],
+        "heads": request["heads"],
+        "ports_before": dict(ports_before),
+        "created": time.time(),
+    }

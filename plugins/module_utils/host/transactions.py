@@ -1,0 +1,136 @@
+# Copyright: tetra.platform contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Transactions as files: ``tx/<id>.<state>`` holds the record and is the state; beside it the lease and the decision."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import time
+from collections.abc import Mapping
+
+from ..model import canonical, transaction
+from ..model.errors import REFUSED, TetraError
+from . import durable, processes
+from .layout import Environment
+
+_BOOT_ID = "/proc/sys/kernel/random/boot_id"
+
+
+@dataclasses.dataclass(frozen=True)
+class Transaction:
+    """A transaction as it stands on disk; ``record`` is what was staged and never changes."""
+
+    identity: str
+    state: str
+    record: Mapping
+
+
+def states(environment: Environment) -> dict[str, str]:
+    """Every transaction of an environment on this host: id to state, oldest first."""
+    if not os.path.isdir(environment.tx):
+        return {}
+    parsed = (transaction.parse_file_name(name) for name in sorted(os.listdir(environment.tx)))
+    return dict(item for item in parsed if item)
+
+
+def load(environment: Environment, identity: str) -> Transaction:
+    """Read one transaction, in whichever state it is.
+
+    :raises TetraError: code ``refused`` when the host does not know it.
+    """
+    for _attempt in range(5):
+        state = states(environment).get(identity)
+        if state is None:
+            break
+        try:
+            return Transaction(identity, state, durable.read_json(_path(environment, identity, state)))
+        except FileNotFoundError:
+            continue
+    raise TetraError(
+        f"this host knows no transaction {identity} of {environment.org}/{environment.env}",
+        hint="it was staged elsewhere, or never; run the promotion again",
+        code=REFUSED,
+    )
+
+
+def in_states(environment: Environment, wanted: tuple[str, ...]) -> list[Transaction]:
+    """The transactions that are in one of some states, oldest first."""
+    return [load(environment, name) for name, state in states(environment).items() if state in wanted]
+
+
+def create(environment: Environment, record: Mapping) -> None:
+    """Write a new transaction as ``staged``; it must not exist."""
+    path = _path(environment, record["id"], transaction.STAGED)
+    durable.create_file(path, _encode(record), 0o600)
+
+
+def move(environment: Environment, identity: str, state: str, following: str) -> bool:
+    """Take a transaction from one state to the next.
+
+    :returns: whether this caller did it; False means that somebody else moved it first.
+    """
+    if not transaction.may_follow(state, following):
+        raise ValueError(f"a transaction does not go from {state} to {following}")
+    try:
+        durable.rename(_path(environment, identity, state), _path(environment, identity, following))
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def write_lease(environment: Environment, identity: str, seconds: float) -> None:
+    """Start or renew the lease of a transaction, on the clock that no one can set."""
+    lease = {"format": 1, "boot": boot_id(), "deadline": time.monotonic() + seconds, "tries": 1}
+    durable.write_file(_beside(environment, identity, "lease"), _encode(lease), 0o600)
+
+
+def seconds_left(environment: Environment, identity: str) -> float:
+    """How long the lease still runs; zero or less when it is over, missing, damaged or from before a reboot."""
+    try:
+        lease = durable.read_json(_beside(environment, identity, "lease"))
+    except (TetraError, FileNotFoundError):
+        return 0.0
+    return float(lease["deadline"]) - time.monotonic() if lease["boot"] == boot_id() else 0.0
+
+
+def write_holder(environment: Environment, identity: str) -> None:
+    """Name this process as the one that works on a transaction."""
+    holder = {"format": 1, "identity": processes.identity(os.getpid())}
+    durable.write_file(_beside(environment, identity, "holder"), _encode(holder), 0o600)
+
+
+def holder(environment: Environment, identity: str) -> str | None:
+    """The process identity (``pid:start``) of who last worked on a transaction."""
+    try:
+        return str(durable.read_json(_beside(environment, identity, "holder"))["identity"])
+    except (TetraError, FileNotFoundError):
+        return None
+
+
+def write_decision(environment: Environment, identity: str, decision: Mapping) -> None:
+    """Keep what was decided for the whole fleet, before any host acts on it."""
+    durable.write_file(_beside(environment, identity, "decision"), _encode({"format": 1, **decision}), 0o600)
+
+
+def boot_id() -> str:
+    """The id of this boot of the host; a monotonic deadline means nothing in another one."""
+    with open(_BOOT_ID, encoding="ascii") as file:
+        return file.read().strip()
+
+
+def age(environment: Environment, found: Transaction) -> float:
+    """Seconds since a transaction was staged, by this host's clock."""
+    return max(0.0, time.time() - float(found.record["created"]))
+
+
+def _path(environment: Environment, identity: str, state: str) -> str:
+    return os.path.join(environment.tx, transaction.file_name(identity, state))
+
+
+def _beside(environment: Environment, identity: str, kind: str) -> str:
+    return os.path.join(environment.tx, f"{identity}.{kind}")
+
+
+def _encode(record: Mapping) -> bytes:
+    return canonical.dumps(record).encode("ascii") + b"\n"

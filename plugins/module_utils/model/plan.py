@@ -1,0 +1,233 @@
+# Copyright: tetra.platform contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The planner: from what is observed and what is wanted to what will be done.
+
+Check mode, the diff, the run itself and a rollback all ask the functions of this file, so a preview cannot differ
+from what then happens, and a second run finds nothing to do.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+
+from . import canonical
+from .errors import REFUSED, TetraError
+
+FORMAT = 1
+
+START = "start"
+RESTART = "restart"
+STOP = "stop"
+KEEP = "keep"
+HELD = "keep stopped"
+
+MOVES = (START, RESTART, STOP)
+
+
+@dataclasses.dataclass(frozen=True)
+class Desired:
+    """What an environment shall run.
+
+    ``services`` maps each service to its digest, ``placement`` each host to the services it runs, ``ports`` each
+    service to its port; ``action`` is push, promote or rollback and ``source`` the environment it comes from.
+    """
+
+    org: str
+    env: str
+    action: str
+    bundle: str
+    release: str
+    services: Mapping[str, str]
+    placement: Mapping[str, list[str]]
+    ports: Mapping[str, int]
+    secrets: Mapping[str, str]
+    source: str | None = None
+
+
+def changes(observed: Mapping[str, Mapping], wanted: Mapping[str, str]) -> dict[str, str]:
+    """What happens to each service of one host.
+
+    :param observed: service to ``{"digest", "running", "stopped"}``: the digest its process was started with,
+        whether it runs, and whether a person stopped it.
+    :param wanted: service to digest, for the services that this host shall run.
+    :returns: service to one of ``start``, ``restart``, ``stop``, ``keep``, ``keep stopped``.
+    """
+    result = {name: STOP for name in observed if name not in wanted}
+    for name, digest in wanted.items():
+        result[name] = _change(observed.get(name), digest)
+    return dict(sorted(result.items()))
+
+
+def _change(observed: Mapping | None, digest: str) -> str:
+    if observed is None:
+        return START
+    if observed["stopped"]:
+        return HELD
+    if observed["digest"] != digest:
+        return RESTART if observed["running"] else START
+    return KEEP if observed["running"] else START
+
+
+def levels(names: Iterable[str], depends: Mapping[str, Iterable[str]]) -> list[list[str]]:
+    """The services in the order in which they start: each list depends only on lists before it."""
+    left = set(names)
+    result: list[list[str]] = []
+    while left:
+        ready = sorted(name for name in left if not left.intersection(depends.get(name, ())) - {name})
+        result.append(ready or sorted(left))
+        left.difference_update(result[-1])
+    return result
+
+
+def plan(observed: Mapping[str, Mapping], desired: Desired) -> dict:
+    """The plan record of a run over the hosts of one environment.
+
+    :param observed: host to the observation that the operation ``release_info`` returned.
+    :returns: a record whose canonical digest is the plan id. It names no secret value and no time.
+    """
+    hosts = {name: _host_plan(name, observed[name], desired) for name in sorted(observed)}
+    return {
+        "format": FORMAT,
+        "kind": "plan",
+        "action": desired.action,
+        "org": desired.org,
+        "env": desired.env,
+        "source": desired.source,
+        "bundle": desired.bundle,
+        "release": desired.release,
+        "ports": dict(desired.ports),
+        "secrets": dict(desired.secrets),
+        "hosts": hosts,
+        "batches": [sorted(name for name, host in hosts.items() if host["changed"])],
+    }
+
+
+def plan_id(record: Mapping) -> str:
+    """The name under which a plan is approved, applied and journalled."""
+    return canonical.digest(record)
+
+
+def _host_plan(name: str, observed: Mapping, desired: Desired) -> dict:
+    wanted = {service: desired.services[service] for service in desired.placement.get(name, [])}
+    actions = changes(observed["services"], wanted)
+    moved = observed["current"] != desired.release
+    return {
+        "from": observed["current"],
+        "to": desired.release,
+        "epoch": observed["epoch"],
+        "services": actions,
+        "changed": moved or any(action in MOVES for action in actions.values()),
+    }
+
+
+def check_movable(observed: Mapping[str, Mapping], bundle: str) -> None:
+    """Refuse a run that must not start: an open transaction, or a bundle on hold, on any host.
+
+    :raises TetraError: code ``refused``, naming every host that objects and why.
+    """
+    problems = []
+    for name in sorted(observed):
+        problems += [f"{name}: {text}" for text in _objections(observed[name], bundle)]
+    if problems:
+        raise TetraError(
+            "\n".join(problems),
+            hint="an open transaction ends by itself when its lease is over; a hold is lifted with "
+            "-e tetra_lift_hold='why it is safe now'",
+            code=REFUSED,
+        )
+
+
+def _objections(observed: Mapping, bundle: str) -> list[str]:
+    result = []
+    open_one = observed["transaction"]
+    if open_one:
+        result.append(
+            f"transaction {open_one['id']} of {open_one['actor']} is {open_one['state']} since "
+            f"{open_one['age']:.0f} s"
+        )
+    hold = observed["holds"].get(bundle)
+    if hold:
+        result.append(f"bundle {bundle[:12]} is on hold: {hold['reason']} (transaction {hold['transaction']})")
+    return result
+
+
+def rollback_target(observed: Mapping[str, Mapping]) -> str:
+    """The release that an environment goes back to: the newest confirmed before the current that is not on hold.
+
+    Hosts must agree on it, or the environment would end mixed.
+
+    :raises TetraError: code ``refused`` when there is none, or when hosts disagree.
+    """
+    targets = {name: _host_target(host) for name, host in observed.items()}
+    distinct = set(targets.values())
+    if None in distinct:
+        where = ", ".join(sorted(name for name, target in targets.items() if target is None))
+        raise TetraError(
+            f"there is no confirmed release to go back to on {where}",
+            hint="push or promote a good bundle instead",
+            code=REFUSED,
+        )
+    if len(distinct) > 1:
+        text = ", ".join(f"{name}: {str(target)[:12]}" for name, target in sorted(targets.items()))
+        raise TetraError(
+            f"the hosts would go back to different releases ({text})",
+            hint="promote the bundle that all of them shall run",
+            code=REFUSED,
+        )
+    return str(distinct.pop())
+
+
+def _host_target(observed: Mapping) -> str | None:
+    releases = observed["releases"]
+    for entry in reversed(observed["history"]):
+        release = entry["release"]
+        if release == observed["current"] or release not in releases:
+            continue
+        if releases[release]["bundle"] not in observed["holds"]:
+            return release
+    return None
+
+
+def promotable(observed: Mapping[str, Mapping], env: str) -> str:
+    """The bundle that the environment before runs and has confirmed on every one of its hosts.
+
+    :raises TetraError: code ``refused`` when it runs nothing, runs several, is in a transaction, or a host is behind.
+    """
+    bundles = {name: host["bundle"] for name, host in observed.items()}
+    busy = sorted(name for name, host in observed.items() if host["transaction"])
+    if busy:
+        raise TetraError(
+            f"{env} is not settled: a transaction is open on {', '.join(busy)}",
+            hint="wait until it ends, then promote",
+            code=REFUSED,
+        )
+    distinct = set(bundles.values())
+    if distinct == {None} or not distinct:
+        raise TetraError(f"{env} runs no confirmed bundle", hint=f"push one into {env} first", code=REFUSED)
+    if len(distinct) > 1:
+        text = ", ".join(f"{name}: {(bundle or 'nothing')[:12]}" for name, bundle in sorted(bundles.items()))
+        raise TetraError(
+            f"the hosts of {env} do not run the same bundle ({text})",
+            hint=f"bring {env} to one bundle first",
+            code=REFUSED,
+        )
+    return distinct.pop()
+
+
+def unchanged(record: Mapping) -> bool:
+    """Whether a plan has nothing to do on any host."""
+    return not any(host["changed"] for host in record["hosts"].values())
+
+
+def summary(record: Mapping) -> str:
+    """The plan as lines for a person and for ``--diff``: what each host does to each service."""
+    lines = [f"{record['action']} {record['org']} to {record['env']}: bundle {record['bundle'][:12]}"]
+    for name, host in record["hosts"].items():
+        lines.append(f"{name}: {(host['from'] or 'nothing')[:12]} -> {host['to'][:12]}")
+        for service, action in host["services"].items():
+            port = record["ports"].get(service)
+            lines.append(f"  {service}: {action}" + (f" (port {port})" if port else ""))
+    return "\n".join(lines) + "\n"
+
+

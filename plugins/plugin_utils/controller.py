@@ -1,0 +1,42 @@
+# Copyright: tetra.platform contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The base of actions that work on the controller alone and never touch a host."""
+
+from __future__ import annotations
+
+from ansible.plugins.action import ActionBase
+from ansible_collections.tetra.platform.plugins.module_utils.model.errors import TetraError
+from ansible_collections.tetra.platform.plugins.plugin_utils import run
+
+
+class ControllerAction(ActionBase):
+    """An action on the controller; what is wrong becomes the outcome of the run, which a later task fails with."""
+
+    _supports_check_mode = True
+    _supports_async = False
+    _requires_connection = False
+
+    def run(self, tmp=None, task_vars=None):
+        """Do the work; a :class:`TetraError` ends the run with its code as the outcome."""
+        super().run(tmp, task_vars)
+        task_vars = task_vars or {}
+        try:
+            return self.work(task_vars)
+        except TetraError as error:
+            return run.ended(error.code, str(error), self.result_file(task_vars), **self.failed_details(task_vars))
+
+    def work(self, task_vars: dict) -> dict:
+        """What the action does; subclasses say."""
+        raise NotImplementedError
+
+    def failed_details(self, task_vars: dict) -> dict:
+        """What the result tells besides the outcome when the run ends here."""
+        return {}
+
+    def variable(self, name: str, task_vars: dict, default: object = None) -> object:
+        """A variable with its templates resolved, or a default where it is not set."""
+        return self._templar.template(task_vars[name]) if name in task_vars else default
+
+    def result_file(self, task_vars: dict) -> str | None:
+        """Where the user wants the result as JSON, if anywhere."""
+        return self.variable("tetra_result_file", task_vars)

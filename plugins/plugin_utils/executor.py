@@ -1,0 +1,124 @@
+# Copyright: tetra.platform contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How the controller asks a host: one call of the agent over Ansible's own connection, JSON in and JSON out.
+
+Where the host has no agent of this version, the module of the operation's name does the same. A host that was asked
+and did not answer is never asked twice: what happened is unknown until it is read back.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import shlex
+
+from ansible.errors import AnsibleConnectionFailure
+from ansible.plugins.action import ActionBase
+from ansible_collections.tetra.platform.plugins.module_utils.model import transaction
+from ansible_collections.tetra.platform.plugins.plugin_utils import host_code
+
+_NO_AGENT = "tetra: no agent of this version"
+_ONE_CONNECTION = "-o ControlMaster=no -o ControlPath=none -o ControlPersist=no"
+
+
+class HostAction(ActionBase):
+    """An action whose work is an operation on the host; subclasses name it and may shape the request."""
+
+    operation = ""
+    _supports_check_mode = True
+    _supports_async = False
+
+    def run(self, tmp=None, task_vars=None):
+        """Ask the host and give Ansible the answer; an operation's error becomes a failed task."""
+        super().run(tmp, task_vars)
+        task_vars = task_vars or {}
+        return self.ask(self.operation, self.request(task_vars), task_vars)
+
+    def request(self, task_vars: dict) -> dict:
+        """What the host is asked: the arguments of the task, with the directory of the host and the check flag."""
+        return {**self.defaults(task_vars), **self._task.args}
+
+    def defaults(self, task_vars: dict) -> dict:
+        """What every request carries."""
+        directory = self.variable("tetra_dir", task_vars, "/var/lib/tetra")
+        return {"tetra_dir": directory, "check": bool(self._task.check_mode)}
+
+    def variable(self, name: str, task_vars: dict, default: object = None) -> object:
+        """A variable of the task's host with its templates resolved."""
+        return self._templar.template(task_vars[name]) if name in task_vars else default
+
+    def ask(self, operation: str, request: dict, task_vars: dict, fresh: bool = False) -> dict:
+        """Carry out an operation on the host.
+
+        :param fresh: use a connection of its own, which proves that the host can still be reached.
+        :returns: an Ansible result; a lost answer has ``failed`` and the code ``unconfirmed``.
+        """
+        if fresh:
+            self._leave_shared_connection()
+        try:
+            answer = self.ask_agent(operation, request)
+        except AnsibleConnectionFailure as error:
+            return self.lost(f"the connection broke: {error.message}")
+        if answer is None:
+            return self._ask_module(operation, request, task_vars)
+        return answer
+
+    def ask_agent(self, operation: str, request: dict) -> dict | None:
+        """Ask the agent of exactly this version; None when the host does not have it, and nothing was done then."""
+        agent = shlex.quote(f"{request['tetra_dir']}/bin/tsm-{host_code.version()}")
+        command = f"if [ -x {agent} ]; then exec {agent} run {operation}; else echo {shlex.quote(_NO_AGENT)}; fi"
+        raw = self._low_level_execute_command(command, in_data=json.dumps(request).encode())
+        output = raw["stdout"].strip()
+        if output == _NO_AGENT:
+            return None
+        try:
+            answer = json.loads(output.splitlines()[-1])
+            return self._result(answer)
+        except (IndexError, KeyError, TypeError, ValueError):
+            return self.lost(f"no answer came (exit code {raw['rc']}): {raw['stderr'].strip()[-500:]}")
+
+    @staticmethod
+    def _result(answer: dict) -> dict:
+        if "error" in answer:
+            return failure(answer["error"]["message"], answer["error"]["hint"], answer["error"]["code"])
+        return dict(answer["result"])
+
+    def _ask_module(self, operation: str, request: dict, task_vars: dict) -> dict:
+        arguments = {key: value for key, value in request.items() if key != "check"}
+        return self._execute_module(f"tetra.platform.{operation}", arguments, task_vars=task_vars)
+
+    def _leave_shared_connection(self) -> None:
+        # ssh takes the first value that it is given for an option, so the user's own options stay in force.
+        if self._connection.transport == "ssh":
+            own = self._connection.get_option("ssh_args") or ""
+            self._connection.set_option("ssh_args", f"{_ONE_CONNECTION} {own}".strip())
+
+    def lost(self, why: str) -> dict:
+        """The result of a task whose answer did not come: what happened on the host is not known."""
+        return failure(why, "look with playbooks/status.yml at what the host does now", transaction.UNCONFIRMED)
+
+    def prepare(self, request: dict, task_vars: dict) -> dict:
+        """Prepare the host with a request as :meth:`agent_request` makes it, bringing the agent along if it is absent."""
+        answer = self.ask_agent("agent", request)
+        if answer is None:
+            code = base64.b64encode(host_code.zipapp()).decode("ascii")
+            answer = self._ask_module("agent", {**request, "code": code}, task_vars)
+        return answer
+
+    def agent_request(self, task_vars: dict) -> dict:
+        """What a host is prepared with: its own variables, and the version of the agent that this collection brings."""
+        return {
+            **self.defaults(task_vars),
+            "state": "present",
+            "supervisor": self.variable("tetra_supervisor", task_vars, "auto"),
+            "supervisord": self.variable("tetra_supervisord", task_vars, ""),
+            "address": self.variable("tetra_address", task_vars, ""),
+            "version": host_code.version(),
+            "code": None,
+        }
+
+
+def failure(message: str, hint: str, code: str) -> dict:
+    """The result of a task that failed, as every action of the collection gives it."""
+    text = f"{message} ({hint})" if hint else message
+    return {"failed": True, "msg": text, "message": message, "hint": hint, "code": code}

@@ -1,0 +1,59 @@
+# Copyright: tetra.platform contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the tasks of one run tell each other, and how the run's outcome reaches a person, AWX and a file."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+import secrets
+import time
+from pathlib import Path
+
+from ansible_collections.tetra.platform.plugins.module_utils.model import canonical, transaction
+
+_ACTORS = ("awx_user_name", "tower_user_name", "tetra_actor")
+
+
+def new_transaction() -> str:
+    """An id that sorts by time and is unique over all hosts."""
+    return f"{time.strftime('%Y%m%dt%H%M%S', time.gmtime())}-{secrets.token_hex(4)}"
+
+
+def actor(variables: dict) -> str:
+    """Who acts, for the journal: the AWX user, else ``tetra_actor``, else the user who runs the controller.
+
+    :param variables: variable name to its value, templates resolved.
+    """
+    named = next((str(variables[name]) for name in _ACTORS if variables.get(name)), None)
+    return named or getpass.getuser()
+
+
+def ended(outcome: str, message: str, result_file: str | None, **details: object) -> dict:
+    """The result of a task that knows how the run ended; a later task fails with ``message`` when that is not good.
+
+    The outcome goes into ``set_stats`` and, when asked for, as canonical JSON into a file.
+    """
+    result = {"outcome": outcome, "exit_code": transaction.EXIT_CODES[outcome], "message": message, **details}
+    if result_file:
+        _write(Path(result_file), canonical.dumps(result) + "\n")
+    stats = {"data": {"tetra_outcome": outcome, "tetra_result": result}, "per_host": False, "aggregate": False}
+    return {**result, "changed": outcome == transaction.APPLIED, "ansible_stats": stats}
+
+
+def _write(path: Path, text: str) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(text, encoding="ascii")
+    temporary.replace(path)
+
+
+def table(rows: list[list[str]]) -> str:
+    """Rows as aligned text; the first row is the heading. Control characters from hosts are shown escaped."""
+    shown = [[_printable(str(cell)) for cell in row] for row in rows]
+    widths = [max(len(row[index]) for row in shown) for index in range(len(shown[0]))]
+    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in shown)
+
+
+def _printable(text: str) -> str:
+    return text if text.isprintable() else json.dumps(text)[1:-1]
