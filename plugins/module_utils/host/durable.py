@@ -1,6 +1,10 @@
 # Copyright: tetra.platform contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Files that are the old version or the new one, whatever kills the writer: temp file, fsync, rename, fsync of the folder."""
+"""Files that are the old version or the new one, whatever kills the writer: temp file, fsync, rename, folder fsync.
+
+An error of fsync is a failure like any other and is never tried again: after it nobody knows what is on the disk.
+Parents are made by :func:`make_folder` alone.
+"""
 
 from __future__ import annotations
 
@@ -10,30 +14,56 @@ import fcntl
 import json
 import os
 import secrets
+import shutil
+import stat
 import time
 from collections.abc import Iterator, Mapping
+from typing import BinaryIO
 
 from ..model import canonical
 from ..model.errors import REFUSED, TetraError
 
 TEMPORARY = ".tmp-"
+
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_LOCK_PAUSE = 0.05
 
 
 def write_file(path: str, data: bytes, mode: int = 0o644) -> None:
     """Replace a file, or make it; ``mode`` is its final mode and never wider in between.
 
-    :raises OSError: when the disk refuses; the old file is then still there.
+    :raises OSError: when the disk refuses; unless it was the last fsync that failed, the old file is still there.
+    """
+    with replacing(path, mode) as file:
+        file.write(data)
+    sync_folder(os.path.dirname(path))
+
+
+@contextlib.contextmanager
+def replacing(path: str, mode: int = 0o644) -> Iterator[BinaryIO]:
+    """A file to write to that takes the place of ``path`` when the block ends, and leaves nothing when it raises.
+
+    For many files in one folder; the caller ends with one :func:`sync_folder`, before which the renames may get lost.
     """
     temporary = temporary_path(path)
-    try:
-        _write_new(temporary, data, mode)
+    with _removed_on_error(temporary):
+        with new_file(temporary, mode) as file:
+            yield file
         os.rename(temporary, path)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)
-        raise
-    sync_folder(os.path.dirname(path))
+
+
+@contextlib.contextmanager
+def new_file(path: str, mode: int) -> Iterator[BinaryIO]:
+    """A file to write to that must not exist yet, with its final mode whatever the umask; synced when the block ends.
+
+    :raises FileExistsError: when something has the name, a link included.
+    """
+    descriptor = os.open(path, _CREATE, mode)
+    with os.fdopen(descriptor, "wb") as file:
+        os.fchmod(descriptor, mode)
+        yield file
+        file.flush()
+        os.fsync(descriptor)
 
 
 def write_json(path: str, record: Mapping, mode: int = 0o644) -> None:
@@ -47,12 +77,11 @@ def create_file(path: str, data: bytes, mode: int = 0o644) -> None:
     :raises FileExistsError: when it exists.
     """
     temporary = temporary_path(path)
-    try:
-        _write_new(temporary, data, mode)
+    with _removed_on_error(temporary):
+        with new_file(temporary, mode) as file:
+            file.write(data)
         os.link(temporary, path)
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)
+    os.unlink(temporary)
     sync_folder(os.path.dirname(path))
 
 
@@ -61,34 +90,33 @@ def temporary_path(path: str) -> str:
     return os.path.join(os.path.dirname(path), f"{TEMPORARY}{secrets.token_hex(8)}")
 
 
-def _write_new(path: str, data: bytes, mode: int) -> None:
-    descriptor = os.open(path, _CREATE, mode)
-    with os.fdopen(descriptor, "wb") as file:
-        os.fchmod(descriptor, mode)
-        file.write(data)
-        file.flush()
-        os.fsync(descriptor)
+@contextlib.contextmanager
+def _removed_on_error(path: str) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(path)
+        raise
 
 
 def replace_link(path: str, target: str) -> None:
     """Make a symbolic link name another target, in one step."""
     temporary = temporary_path(path)
-    os.symlink(target, temporary)
-    try:
+    with _removed_on_error(temporary):
+        os.symlink(target, temporary)
         os.rename(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
     sync_folder(os.path.dirname(path))
 
 
 def rename(old: str, new: str) -> None:
-    """Rename within a folder, durably.
+    """Rename, durably.
 
     :raises FileNotFoundError: when ``old`` is gone, because somebody else renamed it first.
     """
     os.rename(old, new)
-    sync_folder(os.path.dirname(new))
+    for folder in {os.path.dirname(old), os.path.dirname(new)}:
+        sync_folder(folder)
 
 
 def remove(path: str) -> None:
@@ -98,23 +126,67 @@ def remove(path: str) -> None:
         sync_folder(os.path.dirname(path))
 
 
-def make_folder(path: str, mode: int = 0o755) -> None:
-    """Make a folder with its final mode; its parent must exist. One that is there is left as it is.
+def remove_tree(path: str) -> None:
+    """Remove whatever has a name: a folder with all that is in it, a file or a link; no link is followed.
 
-    :raises TetraError: code ``refused`` when something else has the name, for example a link.
+    It first gets a temporary name, so that a folder is never half there under its own.
     """
-    if os.path.lexists(path):
-        if os.path.islink(path) or not os.path.isdir(path):
-            raise TetraError(f"{path} is not a folder", hint="remove what is there; a link is not followed", code=REFUSED)
+    if not os.path.lexists(path):
         return
-    os.mkdir(path, mode)
-    os.chmod(path, mode)
+    temporary = temporary_path(path)
+    os.rename(path, temporary)
+    _unlink_all(temporary)
     sync_folder(os.path.dirname(path))
+
+
+def _unlink_all(path: str) -> None:
+    if os.path.islink(path) or not os.path.isdir(path):
+        os.unlink(path)
+        return
+    # Somebody may have taken away the right to write, without which only root can empty a folder.
+    os.chmod(path, 0o700)
+    for folder, folders, _files in os.walk(path):
+        for name in folders:
+            if not os.path.islink(os.path.join(folder, name)):
+                os.chmod(os.path.join(folder, name), 0o700)
+    shutil.rmtree(path)
+
+
+def make_folder(path: str, mode: int = 0o755) -> None:
+    """Make a folder with its final mode, and with 0755 what is missing above it. One that is there keeps its mode.
+
+    :raises TetraError: code ``refused`` when something else has the name, for example a link, or when the folder that
+        is there can be changed by others: they could put a link in the way of what is written into it.
+    """
+    parent = os.path.dirname(path)
+    if parent and not os.path.isdir(parent):
+        make_folder(parent)
+    try:
+        os.mkdir(path, mode)
+    except FileExistsError:
+        _check_folder(path)
+        return
+    os.chmod(path, mode)
+    sync_folder(parent)
+
+
+def _check_folder(path: str) -> None:
+    found = os.lstat(path)
+    if not stat.S_ISDIR(found.st_mode):
+        raise TetraError(f"{path} is not a folder", hint="remove what is there; a link is not followed", code=REFUSED)
+    # Where every user has a group of their own, folders are often writable for it.
+    others = stat.S_IWOTH if found.st_gid == os.getegid() else stat.S_IWOTH | stat.S_IWGRP
+    if found.st_uid not in (0, os.geteuid()) or found.st_mode & others:
+        raise TetraError(
+            f"{path} belongs to another user, or others may write to it (mode {stat.S_IMODE(found.st_mode):04o})",
+            hint="look at what is in it, then give it to the user who runs this, with mode 0755 or stricter",
+            code=REFUSED,
+        )
 
 
 def sync_folder(path: str) -> None:
     """Make renames in a folder last."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    descriptor = os.open(path or os.curdir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
     finally:
@@ -122,7 +194,7 @@ def sync_folder(path: str) -> None:
 
 
 def append_line(path: str, line: bytes, mode: int = 0o644) -> None:
-    """Add one line to a file, and make it last."""
+    """Add one line to a file, and make it last; the line comes without its end."""
     existed = os.path.exists(path)
     descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
     with os.fdopen(descriptor, "ab") as file:
@@ -133,12 +205,21 @@ def append_line(path: str, line: bytes, mode: int = 0o644) -> None:
         sync_folder(os.path.dirname(path))
 
 
+def cut(path: str, size: int) -> None:
+    """Take away what a file has beyond ``size`` bytes; this needs no space, so it works on a full disk."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        os.ftruncate(descriptor, size)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def sweep(folder: str) -> None:
     """Remove what killed runs left in a folder; the caller holds the lock under which it is written."""
     for name in os.listdir(folder):
-        path = os.path.join(folder, name)
-        if name.startswith(TEMPORARY) and not os.path.isdir(path):
-            os.unlink(path)
+        if name.startswith(TEMPORARY):
+            _unlink_all(os.path.join(folder, name))
 
 
 def read_json(path: str) -> dict:
@@ -150,17 +231,21 @@ def read_json(path: str) -> dict:
     with open(path, "rb") as file:
         data = file.read()
     try:
-        record = json.loads(data)
-    except ValueError as error:
+        record = json.loads(data, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
         raise TetraError(f"{path} is damaged: {error}", hint="restore it from a backup", code=REFUSED) from error
     if not isinstance(record, dict):
         raise TetraError(f"{path} is damaged: it holds no record", hint="restore it from a backup", code=REFUSED)
     return record
 
 
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
 @contextlib.contextmanager
 def lock(path: str, timeout: float) -> Iterator[None]:
-    """Hold a lock file; it is never removed, and the kernel frees it when the holder dies.
+    """Hold a lock file; it is never written to or removed, and the kernel frees it when the holder dies.
 
     :raises TetraError: code ``refused`` when somebody else holds it for longer than ``timeout`` seconds.
     """
@@ -174,12 +259,17 @@ def lock(path: str, timeout: float) -> Iterator[None]:
 def _acquire(path: str, deadline: float) -> int:
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        if _try_lock(descriptor) and _is_still(descriptor, path):
+        try:
+            held = _try_lock(descriptor) and _is_still(descriptor, path)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        if held:
             return descriptor
         os.close(descriptor)
         if time.monotonic() >= deadline:
             raise TetraError(f"another run holds {path}", hint="wait until it ends, then run again", code=REFUSED)
-        time.sleep(0.05)
+        time.sleep(_LOCK_PAUSE)
 
 
 def _try_lock(descriptor: int) -> bool:
@@ -195,7 +285,7 @@ def _try_lock(descriptor: int) -> bool:
 def _is_still(descriptor: int, path: str) -> bool:
     """A lock on a file that was removed in between protects nothing."""
     try:
-        found = os.stat(path)
+        found = os.lstat(path)
     except FileNotFoundError:
         return False
     held = os.fstat(descriptor)

@@ -18,16 +18,20 @@ _PUBLIC = ("blobs", "bundles", "releases", "holds", "stopped")
 class Home:
     """The directory of tetra on a host.
 
-    :raises TetraError: when the path is not absolute and plain.
+    :param tetra_dir: an absolute path without ``..``, control characters and ``;`` (which starts a comment in the files
+        of supervisord); doubled and final slashes are taken out.
+    :raises TetraError: for any other path, and for the root of the file system.
     """
 
     def __init__(self, tetra_dir: str) -> None:
-        plain = os.path.isabs(tetra_dir) and tetra_dir.isprintable() and ";" not in tetra_dir
-        if not plain or os.path.normpath(tetra_dir) == os.sep:
+        plain = tetra_dir.startswith("/") and tetra_dir.isprintable() and ";" not in tetra_dir
+        if not plain or ".." in tetra_dir.split("/") or not tetra_dir.strip("/."):
             raise TetraError(
-                f"tetra_dir {tetra_dir!r} is not an absolute path of plain characters", hint="for example /var/lib/tetra"
+                f"tetra_dir {tetra_dir!r} is not an absolute path of plain characters",
+                hint="for example /var/lib/tetra",
             )
-        self.root = os.path.normpath(tetra_dir)
+        # Two slashes at the beginning have a meaning of their own in POSIX, which Linux does not use.
+        self.root = os.path.normpath(f"/{tetra_dir.lstrip('/')}")
         self.config = os.path.join(self.root, "config")
         self.bin = os.path.join(self.root, "bin")
         self.supervisor = os.path.join(self.root, "supervisor")
@@ -116,10 +120,21 @@ class Environment:
         return os.path.join(self.root, "journal.jsonl")
 
     def prepare(self) -> None:
-        """Make the folders of the environment; what holds secrets or logs is for its owner alone."""
-        os.makedirs(os.path.dirname(self.root), exist_ok=True)
-        durable.make_folder(self.root, 0o755)
-        for name in _PUBLIC:
-            durable.make_folder(os.path.join(self.root, name), 0o755)
-        for name in _PRIVATE:
-            durable.make_folder(os.path.join(self.root, name), 0o700)
+        """Make the folders of the environment; what holds secrets or logs is for its owner alone.
+
+        :raises TetraError: code ``refused`` when one of them, up to ``tetra_dir``, is a link or others can change it.
+        """
+        organization = os.path.dirname(self.root)
+        organizations = os.path.dirname(organization)
+        for path in (os.path.dirname(organizations), organizations, organization, self.root):
+            durable.make_folder(path, 0o755)
+        for names, mode in ((_PUBLIC, 0o755), (_PRIVATE, 0o700)):
+            for name in names:
+                durable.make_folder(os.path.join(self.root, name), mode)
+
+    def sweep(self) -> None:
+        """Remove what killed runs left half-written; the caller holds the lock of the environment."""
+        for name in ("", *_PUBLIC, *_PRIVATE):
+            folder = os.path.join(self.root, name)
+            if os.path.isdir(folder):
+                durable.sweep(folder)

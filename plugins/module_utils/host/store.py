@@ -1,100 +1,180 @@
 # Copyright: tetra.platform contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Blobs, bundles and releases of an environment on this host; everything is named by what it holds and verified by it."""
+"""Blobs, bundles and releases of an environment on this host.
+
+Everything is named by what it holds and verified by its name. The order of writing is: blobs, tree, manifest; that of
+removing: tree, manifest, blobs. Whoever changes something holds the lock of the environment.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import hashlib
+import io
 import os
-import re
-import shutil
-from collections.abc import Iterable, Mapping
+import stat
+from collections.abc import Iterable, Iterator, Mapping
+from typing import BinaryIO
 
-from ..model import canonical, pack, release
+from ..model import pack, release
 from ..model.errors import REFUSED, TetraError
 from . import durable
 from .layout import Environment
 
 _CHUNK = 64 * 1024
-_DIGEST = re.compile(r"^[0-9a-f]{64}$")
+_AGAIN = "push or promote again"
+_RECORD = ".json"
+# A named pipe that somebody put in the place of a file is not waited for.
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 def current(environment: Environment) -> str | None:
-    """The release that ``current`` names, or None."""
+    """The release that ``current`` names, or None.
+
+    :raises TetraError: code ``refused`` when ``current`` is something else than a link.
+    """
     try:
         return os.path.basename(os.readlink(environment.current))
     except FileNotFoundError:
         return None
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        raise TetraError(f"{environment.current} is not a link", hint="move it away", code=REFUSED) from error
 
 
 def blobs(environment: Environment) -> list[str]:
     """The digests of the blobs that are here."""
-    return [name for name in _names(environment.blobs) if _DIGEST.match(name)]
+    return [name for name in _names(environment.blobs) if release.is_digest(name)]
+
+
+def missing(environment: Environment, digests: Iterable[str]) -> list[str]:
+    """Those of some blobs that are not here, sorted."""
+    return sorted(set(digests) - set(blobs(environment)))
+
+
+def verify_blob(environment: Environment, digest: str) -> bool:
+    """Whether a blob is here and holds what its name says."""
+    try:
+        _copy_blob(environment, digest, None)
+    except TetraError:
+        return False
+    return True
 
 
 def unpack(environment: Environment, path: str) -> int:
     """Take the blobs of a pack file, verifying each before it gets its name.
 
     :returns: how many were new.
-    :raises TetraError: code ``refused`` for a blob that is not what it is called; the ones before it stay.
+    :raises TetraError: code ``refused`` for a blob that is not what it is called, of which nothing stays, while those
+        before it stay; and when the disk refuses.
     """
-    durable.sweep(environment.blobs)
-    with open(path, "rb") as file:
+    with _disk(environment), open(path, "rb") as file:
+        durable.sweep(environment.blobs)
         wanted = pack.parse_header(file.readline(pack.MAX_HEADER))
         count = sum(_take(environment, file, digest, size) for digest, size in wanted)
         if file.read(1):
             raise TetraError("the pack is longer than its index says", hint="send it again", code=REFUSED)
-    durable.sync_folder(environment.blobs)
+        durable.sync_folder(environment.blobs)
     return count
 
 
-def _take(environment: Environment, file, digest: str, size: int) -> bool:
-    target = os.path.join(environment.blobs, digest)
-    temporary = durable.temporary_path(target)
-    seen = hashlib.sha256()
-    with open(temporary, "xb") as copy:
-        left = size
-        while left:
-            chunk = file.read(min(left, _CHUNK))
-            if not chunk:
-                break
-            seen.update(chunk)
-            copy.write(chunk)
-            left -= len(chunk)
-        copy.flush()
-        os.fsync(copy.fileno())
-    if left or seen.hexdigest() != digest:
-        os.unlink(temporary)
-        raise TetraError(f"blob {digest[:12]} was damaged on its way", hint="run again", code=REFUSED)
-    existed = os.path.exists(target)
-    os.rename(temporary, target)
+@contextlib.contextmanager
+def _disk(environment: Environment) -> Iterator[None]:
+    """What the disk refuses is told as any other reason is, so that a revert that meets it ends as one that failed."""
+    try:
+        yield
+    except OSError as error:
+        raise TetraError(
+            f"{error.filename or environment.root}: {error.strerror}",
+            hint="look at the space, the inodes, the mount options and the rights there",
+            code=REFUSED,
+        ) from error
+
+
+def _take(environment: Environment, file: BinaryIO, digest: str, size: int) -> bool:
+    """Take one blob; whether it was new."""
+    target = _blob(environment, digest)
+    if _size(target) == size:
+        _receive(file, None, digest, size)
+        return False
+    existed = os.path.lexists(target)
+    with durable.replacing(target) as blob:
+        _receive(file, blob, digest, size)
     return not existed
 
 
+def _receive(file: BinaryIO, sink: BinaryIO | None, digest: str, size: int) -> None:
+    if _copy(file, sink, size) != (size, digest):
+        raise TetraError(f"blob {digest} was damaged on its way", hint="run again", code=REFUSED)
+
+
+def _copy(source: BinaryIO, sink: BinaryIO | None, limit: int) -> tuple[int, str]:
+    """Copy at most ``limit`` bytes; how many there were, and their sha256."""
+    seen = hashlib.sha256()
+    left = limit
+    while left:
+        chunk = source.read(min(left, _CHUNK))
+        if not chunk:
+            break
+        seen.update(chunk)
+        left -= len(chunk)
+        if sink:
+            sink.write(chunk)
+    return limit - left, seen.hexdigest()
+
+
+def write_pack(environment: Environment, digests: Iterable[str], destination: str) -> None:
+    """Put some blobs into a pack file, which only its owner can read; it appears whole or not at all.
+
+    :raises TetraError: code ``refused`` for a blob that is not here or was changed.
+    """
+    with durable.replacing(destination, 0o600) as file:
+        _write_pack(environment, digests, file)
+
+
 def pack_of(environment: Environment, digests: Iterable[str]) -> bytes:
-    """Some blobs as one pack."""
-    contents = [_read_blob(environment, digest) for digest in digests]
-    index = pack.header((canonical.sha256(data), len(data)) for data in contents)
-    return index + b"".join(contents)
+    """Some blobs as one pack, in memory; otherwise as :func:`write_pack`."""
+    stream = io.BytesIO()
+    _write_pack(environment, digests, stream)
+    return stream.getvalue()
 
 
-def _read_blob(environment: Environment, digest: str) -> bytes:
-    path = os.path.join(environment.blobs, digest)
-    try:
-        with open(path, "rb") as file:
-            data = file.read()
-    except FileNotFoundError as error:
-        raise TetraError(f"blob {digest[:12]} is not on this host", hint="push or promote again", code=REFUSED) from error
-    if canonical.sha256(data) != digest:
-        raise TetraError(f"{path} was changed", hint="remove it, then push or promote again", code=REFUSED)
-    return data
+def _write_pack(environment: Environment, digests: Iterable[str], stream: BinaryIO) -> None:
+    sizes = {digest: _size(_blob(environment, digest)) for digest in digests}
+    absent = [digest for digest, size in sizes.items() if size is None]
+    if absent:
+        raise TetraError(f"blob {absent[0]} is not on this host", hint=_AGAIN, code=REFUSED)
+    stream.write(pack.header(sizes.items()))
+    for digest in sizes:
+        _copy_blob(environment, digest, stream)
+
+
+def _copy_blob(environment: Environment, digest: str, sink: BinaryIO | None) -> None:
+    """Copy a blob somewhere, or only read it.
+
+    :raises TetraError: code ``refused`` when it is not here or was changed; what was copied is then worth nothing.
+    """
+    path = _blob(environment, digest)
+    if _size(path) is None:
+        raise TetraError(f"blob {digest} is not on this host", hint=_AGAIN, code=REFUSED)
+    with open(os.open(path, _READ), "rb") as file:
+        _size_read, found = _copy(file, sink, pack.MAX_BLOB)
+    if found != digest:
+        raise TetraError(f"{path} was changed", hint=f"remove it, then {_AGAIN}", code=REFUSED)
 
 
 def add_bundle(environment: Environment, manifest: Mapping) -> None:
-    """Keep a bundle whose blobs are here."""
-    release.check_manifest(manifest)
-    _check_complete(environment, manifest)
-    _write_manifest(environment.bundles, manifest)
+    """Keep a bundle whose blobs are here.
+
+    :raises TetraError: for a manifest that is not one of this organization, and code ``refused`` when a blob is missing
+        or the disk refuses.
+    """
+    _check_belongs(environment, manifest, "bundle")
+    with _disk(environment):
+        _check_complete(environment, manifest)
+        _write_manifest(environment.bundles, manifest)
 
 
 def bundle(environment: Environment, digest: str) -> dict:
@@ -106,13 +186,18 @@ def bundle(environment: Environment, digest: str) -> dict:
 
 
 def add_release(environment: Environment, manifest: Mapping) -> None:
-    """Keep a release, its tree included; a tree that is as it should be is left alone, any other is made anew."""
-    release.check_manifest(manifest)
+    """Keep a release, its tree included; a tree that is as it should be is left alone, any other is made anew.
+
+    :raises TetraError: for a manifest that is not one of this environment, and code ``refused`` when a blob is missing
+        or the disk refuses.
+    """
+    _check_belongs(environment, manifest, "release")
     name = release.digest(manifest)
-    if not os.path.isdir(_tree(environment, name)) or _differing(environment, name, manifest):
-        _check_complete(environment, manifest)
-        _materialise(environment, name, manifest)
-    _write_manifest(environment.releases, manifest)
+    with _disk(environment):
+        if _differing(_tree(environment, name), manifest):
+            _check_complete(environment, manifest)
+            _materialise(environment, name, manifest)
+        _write_manifest(environment.releases, manifest)
 
 
 def manifest(environment: Environment, digest: str) -> dict:
@@ -124,22 +209,29 @@ def manifest(environment: Environment, digest: str) -> dict:
 
 
 def releases(environment: Environment) -> dict[str, dict]:
-    """The manifests of all releases that are here, by digest."""
-    names = (name[: -len(".json")] for name in _names(environment.releases) if name.endswith(".json"))
-    return {name: manifest(environment, name) for name in names}
+    """The manifests of all releases that are here, by digest.
+
+    :raises TetraError: code ``refused`` when one was changed.
+    """
+    return {name: manifest(environment, name) for name in _records(environment.releases)}
 
 
 def verify_release(environment: Environment, digest: str) -> list[str]:
-    """The paths in the tree of a release that are not what its manifest says."""
-    return _differing(environment, digest, manifest(environment, digest))
+    """The paths in the tree of a release that are not what its manifest says, sorted; "." is the tree itself.
+
+    Compared are type, size, sha256, executable bit and target of a link; a path of which the manifest knows nothing
+    differs.
+
+    :raises TetraError: code ``refused`` when there is no such manifest, or it was changed.
+    """
+    return _differing(_tree(environment, digest), manifest(environment, digest))
 
 
 def add_private(environment: Environment, digest: str, services: Iterable[str], secrets: Mapping[str, str]) -> None:
     """Keep what only this host needs of a release: the services it runs, and the secrets they use."""
     record = {"format": 1, "services": sorted(services), "secrets": dict(secrets)}
-    path = os.path.join(environment.private, f"{digest}.json")
-    if not os.path.exists(path) or durable.read_json(path) != record:
-        durable.write_json(path, record, 0o600)
+    with _disk(environment):
+        _write_record(os.path.join(environment.private, f"{digest}{_RECORD}"), record, 0o600)
 
 
 def private(environment: Environment, digest: str) -> dict:
@@ -148,125 +240,177 @@ def private(environment: Environment, digest: str) -> dict:
     :raises TetraError: code ``refused`` when it is not there.
     """
     try:
-        return durable.read_json(os.path.join(environment.private, f"{digest}.json"))
+        return durable.read_json(os.path.join(environment.private, f"{digest}{_RECORD}"))
     except FileNotFoundError as error:
-        raise TetraError(f"release {digest[:12]} was never staged on this host", hint="promote again",
-                         code=REFUSED) from error
+        raise TetraError(
+            f"release {digest[:12]} was never staged on this host", hint="promote again", code=REFUSED
+        ) from error
 
 
-def prune(environment: Environment, keep: set[str]) -> None:
-    """Remove all releases but some, and the bundles and blobs that nothing kept needs."""
-    kept = {name: record for name, record in releases(environment).items() if name in keep}
-    for name in set(releases(environment)) - set(kept):
-        shutil.rmtree(_tree(environment, name), ignore_errors=True)
-        durable.remove(os.path.join(environment.private, f"{name}.json"))
-        durable.remove(os.path.join(environment.releases, f"{name}.json"))
-    bundles = {record["bundle"] for record in kept.values()}
-    for name in _names(environment.bundles):
-        if name[: -len(".json")] not in bundles:
-            durable.remove(os.path.join(environment.bundles, name))
-    needed = {digest for record in kept.values() for digest in release.blobs(record)}
-    for name in bundles:
-        needed |= set(release.blobs(bundle(environment, name)))
+def prune(environment: Environment, keep_releases: Iterable[str], keep_bundles: Iterable[str] = ()) -> None:
+    """Remove all releases and bundles but some, what killed runs left, and the blobs that nothing kept needs.
+
+    The bundles of the kept releases are kept, too. While something that is to be kept cannot be read, nobody knows what
+    it needs, so all bundles and blobs stay.
+    """
+    environment.sweep()
+    kept = set(keep_releases)
+    for name in _release_names(environment) - kept:
+        durable.remove_tree(_tree(environment, name))
+        durable.remove(os.path.join(environment.private, f"{name}{_RECORD}"))
+        durable.remove(os.path.join(environment.releases, f"{name}{_RECORD}"))
+    try:
+        manifests = releases(environment)
+        bundles = set(keep_bundles) | {record["bundle"] for record in manifests.values()}
+        kept_bundles = [bundle(environment, name) for name in bundles.intersection(_records(environment.bundles))]
+    except TetraError:
+        return
+    for name in set(_records(environment.bundles)) - bundles:
+        durable.remove(os.path.join(environment.bundles, f"{name}{_RECORD}"))
+    needed = {digest for record in (*manifests.values(), *kept_bundles) for digest in release.blobs(record)}
     for digest in set(blobs(environment)) - needed:
-        os.unlink(os.path.join(environment.blobs, digest))
+        os.unlink(_blob(environment, digest))
+
+
+def _release_names(environment: Environment) -> set[str]:
+    """Every digest that something of a release is named by, so that what a killed run left of it is found."""
+    trees = {name for name in _names(environment.releases) if release.is_digest(name)}
+    return trees.union(_records(environment.releases), _records(environment.private))
+
+
+def _records(folder: str) -> list[str]:
+    """The digests that the records in a folder are named by."""
+    stems = (name[: -len(_RECORD)] for name in _names(folder) if name.endswith(_RECORD))
+    return [stem for stem in stems if release.is_digest(stem)]
 
 
 def _names(folder: str) -> list[str]:
     return sorted(os.listdir(folder)) if os.path.isdir(folder) else []
 
 
+def _blob(environment: Environment, digest: str) -> str:
+    return os.path.join(environment.blobs, digest)
+
+
 def _tree(environment: Environment, digest: str) -> str:
     return os.path.join(environment.releases, digest)
 
 
+def _size(path: str) -> int | None:
+    """The size of a regular file; None for anything else, links included, and for nothing."""
+    try:
+        found = os.lstat(path)
+    except FileNotFoundError:
+        return None
+    return found.st_size if stat.S_ISREG(found.st_mode) else None
+
+
+def _check_belongs(environment: Environment, record: Mapping, kind: str) -> None:
+    release.check_manifest(record)
+    own = {"kind": kind, "org": environment.org, "env": environment.env}
+    for key, value in own.items():
+        if record.get(key, value) != value:
+            raise TetraError(
+                f"a manifest with the {key} {record[key]} came to {environment.org}/{environment.env}",
+                hint=f"its {key} must be {value}",
+            )
+
+
 def _check_complete(environment: Environment, record: Mapping) -> None:
-    missing = set(release.blobs(record)) - set(blobs(environment))
-    if missing:
-        raise TetraError(f"{len(missing)} blobs are missing, {min(missing)[:12]} for one", hint="run again",
-                         code=REFUSED)
+    absent = [name for name, size in release.blobs(record).items() if _size(_blob(environment, name)) != size]
+    if absent:
+        raise TetraError(f"{len(absent)} blobs are missing, {min(absent)} for one", hint="run again", code=REFUSED)
 
 
 def _write_manifest(folder: str, record: Mapping) -> None:
-    path = os.path.join(folder, f"{release.digest(record)}.json")
-    if not os.path.exists(path):
-        durable.write_file(path, canonical.dumps(record).encode("ascii"))
+    _write_record(os.path.join(folder, f"{release.digest(record)}{_RECORD}"), record, 0o644)
+
+
+def _write_record(path: str, record: Mapping, mode: int) -> None:
+    """Write a record unless it is there already, so that a second run touches nothing."""
+    with contextlib.suppress(OSError, TetraError):
+        if durable.read_json(path) == record and stat.S_IMODE(os.lstat(path).st_mode) == mode:
+            return
+    durable.write_json(path, record, mode)
 
 
 def _read_manifest(folder: str, digest: str) -> dict:
-    path = os.path.join(folder, f"{digest}.json")
+    path = os.path.join(folder, f"{digest}{_RECORD}")
     try:
         record = durable.read_json(path)
     except FileNotFoundError as error:
-        raise TetraError(f"{digest[:12]} is not on this host", hint="push or promote again", code=REFUSED) from error
+        raise TetraError(f"{digest[:12]} is not on this host", hint=_AGAIN, code=REFUSED) from error
     if release.digest(record) != digest:
-        raise TetraError(f"{path} was changed", hint="remove it, then push or promote again", code=REFUSED)
+        raise TetraError(f"{path} was changed", hint=f"remove it, then {_AGAIN}", code=REFUSED)
     return record
 
 
 def _materialise(environment: Environment, name: str, record: Mapping) -> None:
-    for left in _names(environment.releases):
-        if left.startswith(durable.TEMPORARY):
-            shutil.rmtree(os.path.join(environment.releases, left))
-    temporary = durable.temporary_path(_tree(environment, name))
-    os.mkdir(temporary, 0o755)
-    for path, entry in sorted(record["files"].items()):
-        _make_entry(environment, os.path.join(temporary, path), entry)
-    for folder, _folders, _files in os.walk(temporary):
+    durable.sweep(environment.releases)
+    tree = _tree(environment, name)
+    temporary = durable.temporary_path(tree)
+    try:
+        _build(environment, temporary, record)
+        if os.path.lexists(tree):
+            os.rename(tree, durable.temporary_path(tree))
+        durable.rename(temporary, tree)
+    finally:
+        # The tree that was there before, or the half of the new one when that failed.
+        durable.sweep(environment.releases)
+
+
+def _build(environment: Environment, tree: str, record: Mapping) -> None:
+    _make_folder(tree)
+    for path, entry in sorted(release.tree(record["files"]).items()):
+        _make_entry(environment, os.path.join(tree, path), entry)
+    for folder, _folders, _files in os.walk(tree):
         durable.sync_folder(folder)
-    if os.path.lexists(_tree(environment, name)):
-        os.rename(_tree(environment, name), durable.temporary_path(_tree(environment, name)))
-    durable.rename(temporary, _tree(environment, name))
 
 
 def _make_entry(environment: Environment, path: str, entry: Mapping) -> None:
-    os.makedirs(path if entry["type"] == "dir" else os.path.dirname(path), mode=0o755, exist_ok=True)
-    if entry["type"] == "link":
-        os.symlink(entry["target"], path)
-    elif entry["type"] == "file":
-        with open(path, "xb") as file:
-            file.write(_read_blob(environment, entry["sha256"]))
-            os.fchmod(file.fileno(), 0o755 if entry["executable"] else 0o644)
-            file.flush()
-            os.fsync(file.fileno())
-
-
-def _differing(environment: Environment, name: str, record: Mapping) -> list[str]:
-    tree = _tree(environment, name)
-    wrong = [path for path, entry in record["files"].items() if not _is_entry(os.path.join(tree, path), entry)]
-    return sorted(wrong + _extra(tree, record))
-
-
-def _is_entry(path: str, entry: Mapping) -> bool:
-    if entry["type"] == "link":
-        return os.path.islink(path) and os.readlink(path) == entry["target"]
-    if os.path.islink(path):
-        return False
     if entry["type"] == "dir":
-        return os.path.isdir(path)
-    return os.path.isfile(path) and _file_matches(path, entry)
+        _make_folder(path)
+    elif entry["type"] == "link":
+        os.symlink(entry["target"], path)
+    else:
+        with durable.new_file(path, 0o755 if entry["executable"] else 0o644) as file:
+            _copy_blob(environment, entry["sha256"], file)
 
 
-def _file_matches(path: str, entry: Mapping) -> bool:
-    status = os.stat(path)
-    if status.st_size != entry["size"] or bool(status.st_mode & 0o100) != entry["executable"]:
+def _make_folder(path: str) -> None:
+    os.mkdir(path, 0o755)
+    os.chmod(path, 0o755)
+
+
+def _differing(tree: str, record: Mapping) -> list[str]:
+    wanted = {".": {"type": "dir"}, **release.tree(record["files"])}
+    found = _walk(tree)
+    return sorted(path for path in {*wanted, *found} if not _matches(tree, path, wanted.get(path), found.get(path)))
+
+
+def _walk(tree: str) -> dict[str, os.stat_result]:
+    """What is in a tree, by path; no link is followed, the tree itself included."""
+    if not os.path.lexists(tree):
+        return {}
+    found = {".": os.lstat(tree)}
+    if stat.S_ISDIR(found["."].st_mode):
+        for folder, folders, files in os.walk(tree):
+            for name in folders + files:
+                path = os.path.join(folder, name)
+                found[os.path.relpath(path, tree)] = os.lstat(path)
+    return found
+
+
+def _matches(tree: str, path: str, entry: Mapping | None, found: os.stat_result | None) -> bool:
+    if entry is None or found is None:
         return False
-    seen = hashlib.sha256()
-    with open(path, "rb") as file:
-        for chunk in iter(lambda: file.read(_CHUNK), b""):
-            seen.update(chunk)
-    return seen.hexdigest() == entry["sha256"]
-
-
-def _extra(tree: str, record: Mapping) -> list[str]:
-    """What lies in the tree and in no entry; folders that entries lie in need none of their own."""
-    known = set(record["files"])
-    for path in record["files"]:
-        while path:
-            path = os.path.dirname(path)
-            known.add(path)
-    found = []
-    for folder, folders, files in os.walk(tree):
-        base = os.path.relpath(folder, tree)
-        found += [os.path.normpath(os.path.join(base, name)) for name in folders + files]
-    return [path for path in found if path not in known]
+    place = os.path.join(tree, path)
+    if entry["type"] == "dir":
+        return stat.S_ISDIR(found.st_mode)
+    if entry["type"] == "link":
+        return stat.S_ISLNK(found.st_mode) and os.readlink(place) == entry["target"]
+    executable = bool(found.st_mode & stat.S_IXUSR)
+    if not stat.S_ISREG(found.st_mode) or (found.st_size, executable) != (entry["size"], entry["executable"]):
+        return False
+    with open(os.open(place, _READ), "rb") as file:
+        return _copy(file, None, entry["size"]) == (entry["size"], entry["sha256"])

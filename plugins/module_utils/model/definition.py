@@ -33,26 +33,36 @@ MAXIMUM_FILE = 1024 * 1024
 MAXIMUM_VALUE = 64 * 1024
 _MAXIMUM_EXPANDED = 2 * 1024 * 1024
 _MAXIMUM_NAME = 255
+_MAXIMUM_ELEMENTS = 10_000
 
+# People put folders before or after PATH, and every host has one.
+_SYMBOLIC = values.HOST_VARIABLES | {"PATH"}
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _BLANKS = re.compile(r"(?:[ \t]|\\\n)+")
 _NOTHING = re.compile(r"(?:[ \t\n]+|\\\n|#[^\n]*)+")
 _EXPORT = re.compile(r"export(?=[ \t]|\\\n)")
 _SINGLE = re.compile(r"[^']*")
 _CONTINUED = re.compile(r"(?:\\\n)+")
-_END_OF_WORD = frozenset(" \t\n;")
+_CONTINUED_NAME = re.compile(r"(?:\\\n)+[A-Za-z0-9_]")
+_END_OF_WORD = " \t\n;"
 _OPERATORS = frozenset("&|<>()")
 # Runs of characters without a meaning of their own, by where they stand.
 _PLAIN = {
     "value": re.compile(r"""[^\s'"$\\`;&|<>(){:]+"""),
     "element": re.compile(r"""[^\s'"$\\`;&|<>(){*?\[]+"""),
-    "default": re.compile(r"""[^'"$\\`}]+"""),
-    "quoted default": re.compile(r"""[^"$\\`}]+"""),
+    "default": re.compile(r"""(?:[^'"$\\`}<>:]|[<>](?!(?:\\\n)*\())+"""),
+    "element default": re.compile(r"""(?:[^'"$\\`}<>]|[<>](?!(?:\\\n)*\())+"""),
+    "quoted default": re.compile(r"""(?:[^'"$\\`}<>]|[<>](?!(?:\\\n)*\())+"""),
     "quoted": re.compile(r"""[^"$\\`]+"""),
+    "nested": re.compile(r"""[^"$\\`]+"""),
     "text": re.compile(r"""[^$\\`]+"""),
 }
+# Where the text of a default stands, by where its variable stands. Only assignments have a ~ after each colon.
+_DEFAULTS = {
+    "value": "default", "default": "default", "element": "element default", "element default": "element default",
+}  # fmt: skip
 # Which characters lose their meaning after a backslash in double quotes; before all others the backslash stays.
-_ESCAPED = {"quoted": '$`"\\', "quoted default": '$`"\\}', "text": '$`"\\'}
+_ESCAPED = {"quoted": '$`"\\', "nested": '$`"\\', "quoted default": '$`"\\}', "text": "$`"}
 
 # Control characters, lone halves of surrogate pairs, and the marks that make text look different from what it is.
 _FORBIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -64,6 +74,7 @@ _SHELL = tuple(
     (re.compile(pattern), what, hint)
     for pattern, what, hint in (
         (r"\$\(\(|\$\[|\(\(|let\b", "shell arithmetic", _WRITE_VALUES),
+        (r"[<>](\\\n)*\(", "a process substitution", _WRITE_VALUES),
         (r"\$\(|`", "a command substitution", _WRITE_VALUES),
         (r"<<", "a here-document", "put text of several lines in quotes: NAME='...'"),
         (r"[0-9]{0,9}[<>]", "a redirection", "put the value in quotes, or redirect inside TSM_COMMAND='...'"),
@@ -130,25 +141,22 @@ def parse(text: str, path: str, variables: Mapping[str, Value]) -> Definition:
     )
 
 
-def expand(text: str, path: str, place: tuple[int, int], known: Mapping[str, Value]) -> Value:
+def expand(text: str, known: Mapping[str, Value]) -> Value:
     """Read text from single quotes once more, as if it had stood in double quotes; its own quotes mean nothing.
 
-    :param place: line and column of the value, for errors.
     :param known: what its variables stand for, besides ``values.HOST_VARIABLES``.
-    :raises TetraError: as ``parse``.
+    :raises TetraError: as ``parse``, but without a place, which only the caller knows.
     """
-    cursor = _Cursor(text, path, place)
-    return _Words(cursor, _Scope(dict(known), {})).text()
+    return _Words(_Cursor(text), _Scope(known, {})).text()
 
 
 class _Cursor:
-    """A position in a text, and errors that say where that is."""
+    """A position in a text, and errors that say where that is, when the text has a path."""
 
-    def __init__(self, text: str, path: str, place: tuple[int, int] | None = None) -> None:
+    def __init__(self, text: str, path: str = "") -> None:
         self.text = text
         self.path = path
         self.position = 0
-        self._place = place
         self._lines = [0, *(match.end() for match in re.finditer("\n", text))]
 
     def peek(self, length: int = 1) -> str:
@@ -166,14 +174,13 @@ class _Cursor:
 
     def place(self, position: int) -> tuple[int, int]:
         """Line and column, from 1."""
-        if self._place:
-            return self._place
         line = bisect.bisect_right(self._lines, position)
         return line, position - self._lines[line - 1] + 1
 
     def error(self, message: str, hint: str, position: int | None = None) -> TetraError:
         line, column = self.place(self.position if position is None else position)
-        return TetraError(f"{self.path}:{line}:{column}: {message}", hint=hint)
+        place = f"{self.path}:{line}:{column}: " if self.path else ""
+        return TetraError(f"{place}{message}", hint=hint)
 
     def shell(self, position: int | None = None, otherwise: str = "a command") -> TetraError:
         """The error for shell code: what it is that stands at the position, and what to write instead."""
@@ -211,12 +218,12 @@ class _Scope:
         # A port may be `auto`, so that even a file that sets it does not know it.
         if name in self.values and name != "TSM_PORT":
             return self.values[name]
-        if name in values.HOST_VARIABLES:
+        if name in _SYMBOLIC:
             return values.variable(name)
         return self.variables.get(name)
 
     def names(self) -> Iterable[str]:
-        return {*self.values, *values.HOST_VARIABLES, *self.variables}
+        return {*self.values, *_SYMBOLIC, *self.variables}
 
 
 class _Words:
@@ -245,7 +252,7 @@ class _Words:
 
     def _word(self, kind: str) -> Value:
         start = self.cursor.position
-        pieces = [self._tilde()]
+        pieces = [self._tilde(f"{_END_OF_WORD})")]
         self.cursor.match(_CONTINUED)
         while self.cursor.peek() and self.cursor.peek() not in _END_OF_WORD and self.cursor.peek() != ")":
             pieces.append(self._piece(kind))
@@ -255,16 +262,21 @@ class _Words:
             raise self.cursor.error(f"a value is longer than {MAXIMUM_VALUE} characters", "put it in a file", start)
         return value
 
-    def _tilde(self) -> Value:
-        """``~`` at the start of a word, when it stands alone or before a slash, is HOME."""
+    def _tilde(self, end: str) -> Value:
+        """``~`` at the start of a word, when it stands alone or before a slash, is HOME.
+
+        :param end: the characters that end the word.
+        """
+        self.cursor.match(_CONTINUED)
         start = self.cursor.position
         if self.cursor.peek() != "~":
             return ""
         self.cursor.take()
+        self.cursor.match(_CONTINUED)
         after = self.cursor.peek()
         if after.isalnum() or (after and after in "_+-."):
             raise self.cursor.error("found the home of another user", "write the path itself", start)
-        if after and after not in "/:)}" and after not in _END_OF_WORD:
+        if after and after not in f"/:{end}":
             return "~"
         return self._known("HOME", None, start)
 
@@ -279,8 +291,8 @@ class _Words:
             return self._expansion(kind)
         if char == "\\":
             return self._escape()
-        if char == ":" and kind == "value":
-            return values.join([self.cursor.take(), self._tilde()])
+        if char == ":" and kind in ("value", "default"):
+            return values.join([self.cursor.take(), self._tilde("}" if kind == "default" else _END_OF_WORD)])
         plain = self.cursor.match(_PLAIN[kind])
         if plain:
             return plain
@@ -304,14 +316,14 @@ class _Words:
         except TetraError as error:
             raise self.cursor.error(error.message, error.hint, start) from error
 
-    def _double(self) -> Value:
+    def _double(self, kind: str = "quoted") -> Value:
         start = self.cursor.position
         self.cursor.take()
         pieces: list = []
         while self.cursor.peek() != '"':
             if not self.cursor.peek():
                 raise self.cursor.error("found a double quote that is never closed", 'close it with "', start)
-            pieces.append(self._quoted_piece("quoted"))
+            pieces.append(self._quoted_piece(kind))
         self.cursor.take()
         return values.join(pieces)
 
@@ -322,16 +334,23 @@ class _Words:
             return self._expansion(kind)
         if char == "\\":
             return self._quoted_escape(kind)
-        if char == '"':
-            return self._double()
-        if char == "`":
+        if char == '"' and kind == "quoted default":
+            return self._double("nested")
+        plain = self.cursor.match(_PLAIN[kind])
+        if not plain and char == "'":
+            hint = "leave out one of the two kinds"
+            raise self.cursor.error("found a single quote in a default in double quotes", hint)
+        if not plain:
             raise self.cursor.shell()
-        return self.cursor.match(_PLAIN[kind])
+        return plain
 
     def _quoted_escape(self, kind: str) -> str:
         pair = self.cursor.take(2)
         if pair == "\\\n":
             return ""
+        if kind == "nested" and pair[1:] not in _ESCAPED["quoted"]:
+            hint = "leave the inner quotes out"
+            raise self.cursor.error(f"found {pair} in double quotes in double quotes", hint, self.cursor.position - 2)
         return pair[1:] if pair[1:] and pair[1:] in _ESCAPED[kind] else pair
 
     def _expansion(self, kind: str) -> Value:
@@ -343,11 +362,15 @@ class _Words:
             return self._braces(kind, start)
         if after in ("(", "["):
             raise self.cursor.shell()
-        if after in ("'", '"') and kind in ("value", "element", "default"):
+        if self.cursor.peek(3)[1:] == "\\\n":
+            raise self.cursor.error("found a dollar sign at the end of a line", "write its name on the same line")
+        if after in ("'", '"') and kind not in ("quoted", "text"):
             hint = "write the characters themselves in quotes"
             raise self.cursor.error(f"found a special shell quotation: ${after}", hint)
         self.cursor.take()
         name = self.cursor.match(_NAME)
+        if name and _CONTINUED_NAME.match(self.cursor.text, self.cursor.position):
+            raise self.cursor.error(f"found the name {name[:60]} going on in the next line", "write ${NAME}", start)
         if name:
             return self._split_safe(self._known(name, None, start), kind, start)
         if after and after in "0123456789@*#?$!-":
@@ -362,7 +385,7 @@ class _Words:
         default = None
         if name and self.cursor.peek(2) == ":-":
             self.cursor.take(2)
-            default = self._default("default" if kind in ("value", "element", "default") else "quoted default", start)
+            default = self._default(_DEFAULTS.get(kind, "quoted default"), start)
         if not name or self.cursor.peek() != "}":
             found = self.cursor.text[start : self.cursor.position + 2]
             hint = "write $NAME, ${NAME} or ${NAME:-default}"
@@ -386,11 +409,12 @@ class _Words:
         self._nested += 1
         if self._nested > values.MAXIMUM_DEPTH:
             raise self.cursor.error("defaults are nested too deeply", "set a variable on a line of its own", start)
-        pieces = [self._tilde()] if kind == "default" else []
+        quoted = kind == "quoted default"
+        pieces = [] if quoted else [self._tilde("}")]
         while self.cursor.peek() != "}":
             if not self.cursor.peek():
                 raise self.cursor.error("found a brace that is never closed", "close it with }", start)
-            pieces.append(self._piece(kind) if kind == "default" else self._quoted_piece(kind))
+            pieces.append(self._quoted_piece(kind) if quoted else self._piece(kind))
         self._nested -= 1
         return values.join(pieces)
 
@@ -463,7 +487,7 @@ class _File:
         while count == 0 or self._more():
             start = self.cursor.position
             name = self._name()
-            if self.cursor.peek() != "=":
+            if not name or self.cursor.peek() != "=":
                 raise self.cursor.shell(start, "a command after an assignment" if count else "a command")
             self._store(name, self._assigned(), start)
             count += 1
@@ -471,6 +495,8 @@ class _File:
     def _export(self) -> None:
         """As in bash, all values are read before the first of the names is set."""
         pending = []
+        if not self._more():
+            raise self.cursor.error("found export without a name", "write export NAME=value")
         while self._more():
             start = self.cursor.position
             name = self._name()
@@ -510,6 +536,9 @@ class _File:
             if self.cursor.peek() == ";":
                 raise self.cursor.shell()
             elements.append(self.words.element())
+            if len(elements) > _MAXIMUM_ELEMENTS:
+                hint = "put the words in a file"
+                raise self.cursor.error(f"an array has more than {_MAXIMUM_ELEMENTS} words", hint, start)
             self.cursor.match(_NOTHING)
         self.cursor.take()
         return tuple(elements)

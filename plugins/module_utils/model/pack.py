@@ -15,10 +15,13 @@ from . import canonical
 from .errors import TetraError
 
 FORMAT = 1
+# The index of a bundle and a release with as many files as there may be, with room to spare.
 MAX_HEADER = 4 * 1024 * 1024
 MAX_BLOB = 64 * 1024 * 1024
+MAX_TOTAL = 8 * 1024**3
 
-_DIGEST = re.compile(r"^[0-9a-f]{64}$")
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+_AGAIN = "send it again"
 
 
 def header(blobs: Iterable[tuple[str, int]]) -> bytes:
@@ -27,24 +30,45 @@ def header(blobs: Iterable[tuple[str, int]]) -> bytes:
 
 
 def parse_header(line: bytes) -> list[tuple[str, int]]:
-    """The blobs that the first line of a pack announces.
+    """The blobs that the first line of a pack announces, in the order of their bytes.
 
-    :raises TetraError: when it is no such line, or announces a blob that is too large.
+    :param line: with its end; at most ``MAX_HEADER`` bytes are worth reading.
+    :raises TetraError: when it is no such line, or announces a blob that is too large, twice or more than one may send.
     """
-    try:
-        record = json.loads(line)
-        blobs = [(digest, size) for digest, size in record["blobs"]] if record["format"] == FORMAT else None
-    except (KeyError, TypeError, ValueError) as error:
-        raise TetraError("the pack does not begin with an index", hint="send it again") from error
-    if blobs is None:
-        raise TetraError(f"the pack has format {record['format']!r}, this version reads {FORMAT}")
+    blobs = [(digest, size) for digest, size in _items(line)]
     for digest, size in blobs:
         _check(digest, size)
+    if len({digest for digest, _size in blobs}) != len(blobs):
+        raise TetraError("the pack announces a blob twice", hint=_AGAIN)
+    total = sum(size for _digest, size in blobs)
+    if total > MAX_TOTAL:
+        raise TetraError(f"the pack announces {total} bytes, at most {MAX_TOTAL} are taken")
     return blobs
 
 
+def _items(line: bytes) -> list:
+    """What stands in the index, each item a list of two."""
+    try:
+        record = json.loads(line) if line.endswith(b"\n") else None
+    except (ValueError, RecursionError) as error:
+        raise TetraError("the pack does not begin with an index", hint=_AGAIN) from error
+    if not isinstance(record, dict) or "format" not in record:
+        raise TetraError("the pack does not begin with an index", hint=_AGAIN)
+    version = record["format"]
+    if isinstance(version, bool) or version != FORMAT:
+        newer = isinstance(version, int) and version > FORMAT
+        message = f"the pack has the format {version!r}" + (", it was written by a newer version" if newer else "")
+        raise TetraError(message, hint=f"this version reads format {FORMAT}; use one version of the collection")
+    items = record.get("blobs")
+    if set(record) != {"format", "blobs"} or not isinstance(items, list):
+        raise TetraError("the index of the pack does not consist of format and blobs", hint=_AGAIN)
+    if not all(isinstance(item, list) and len(item) == 2 for item in items):
+        raise TetraError("the index of the pack does not list pairs of sha256 and size", hint=_AGAIN)
+    return items
+
+
 def _check(digest: object, size: object) -> None:
-    if not isinstance(digest, str) or not _DIGEST.match(digest):
-        raise TetraError(f"the pack announces {digest!r}, which is no sha256", hint="send it again")
+    if not isinstance(digest, str) or not _DIGEST.fullmatch(digest):
+        raise TetraError(f"the pack announces {digest!r}, which is no sha256", hint=_AGAIN)
     if isinstance(size, bool) or not isinstance(size, int) or not 0 <= size <= MAX_BLOB:
         raise TetraError(f"blob {digest[:12]} has the size {size!r}, at most {MAX_BLOB} bytes are taken")

@@ -1,68 +1,66 @@
 # Copyright: tetra.platform contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A service: what a definition means, with every key checked and every default filled in."""
+"""What a service is: the keys of its definition, checked, with every default filled in."""
 
 from __future__ import annotations
 
+import copy
 import dataclasses
-import difflib
 import posixpath
 import re
-import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
-from . import definition as reader
-from . import units, values
-from .definition import Definition
+from . import checks, command, units, values
+from .definition import Definition, expand
 from .errors import WARNING, Finding, TetraError
+from .units import PortRequest
 from .values import Value
 
+# Keys without their TSM_. What this version does as told:
+HONOURED = frozenset({
+    "NAME", "COMMAND", "ARGS", "CWD", "PORT", "ENV", "ENV_FILE", "ENV_FILES", "PRE_COMMAND", "PRE_START", "DEPENDS",
+    "HEALTH_CHECK", "HEALTH_INTERVAL", "HEALTH_TIMEOUT", "HEALTH_RETRIES", "HEALTH_START_PERIOD", "MIN_HEALTHY",
+    "AUTOSTART", "RESTART_ON_FAILURE", "RESTART_POLICY", "MAX_RESTARTS", "SECURITY_HARDENING", "USER",
+    "MEMORY_LIMIT", "CPU_LIMIT", "STOP_TIMEOUT", "DESCRIPTION",
+})  # fmt: skip
+# What it knows from the original or keeps for later, and only reports.
+REPORTED = frozenset({
+    "PORTS", "PORT_TYPE", "DEPS", "ORG", "IMAGE", "ENV_SETUP", "AUTO_RELOAD", "WATCH_PATTERNS", "COUPLING_MODE",
+    "TDP_TOPIC",
+})  # fmt: skip
 RESTARTS = ("always", "on-failure", "no")
-HARDENINGS = ("none", "standard", "strict")
+HARDENING = ("none", "standard", "strict")
 
-_SHELL = set("|&;<>()$`*?[]#~={}!\n")
-_URL = re.compile(r"^https?://\S+$")
-_TCP = re.compile(r"^tcp://(?P<address>[^/:\s]+):(?P<port>\S+)$")
-_CURL = re.compile(r"^curl(?:\s+-(?!-)[A-Za-z]+|\s+--(?:fail|silent|show-error))*\s+(?P<quote>[\"']?)(?P<url>https?://[^\s\"']+)"
-                   r"(?P=quote)(?:\s*\|\|\s*exit\s+1)?$")
-_VARIABLE_NAME = re.compile(r"^[A-Za-z_][A-Za-z0-9_]*$")
-_HIJACKS = frozenset(("LD_PRELOAD", "LD_AUDIT", "BASH_ENV", "ENV", "PYTHONSTARTUP"))
-_TEXT_KEYS = ("DESCRIPTION", "CWD", "USER", "ORG", "ENV", "ENV_FILE", "ENV_FILES", "DEPENDS")
-_CHECKED_KEYS = (
-    "NAME", "COMMAND", "ARGS", "PORT", "PRE_COMMAND", "PRE_START", "HEALTH_CHECK", "HEALTH_INTERVAL", "HEALTH_TIMEOUT",
-    "HEALTH_RETRIES", "HEALTH_START_PERIOD", "MIN_HEALTHY", "AUTOSTART", "RESTART_ON_FAILURE", "RESTART_POLICY",
-    "MAX_RESTARTS", "STOP_TIMEOUT", "MEMORY_LIMIT", "CPU_LIMIT", "SECURITY_HARDENING",
-)
-UNUSED = frozenset(("PORTS", "DEPS", "IMAGE", "PORT_TYPE", "ENV_SETUP", "AUTO_RELOAD", "WATCH_PATTERNS"))
-"""Keys that this version knows and only reports."""
-KEYS = frozenset((*_TEXT_KEYS, *_CHECKED_KEYS, *UNUSED))
-
-
-@dataclasses.dataclass(frozen=True)
-class PortWish:
-    """Which port a service asks for: ``none``, ``auto``, ``from`` a number on, ``fixed`` or ``named``."""
-
-    kind: str
-    number: int | None = None
-    name: str | None = None
+# Variables with which a definition would load code into programs that are not its own, such as the launcher.
+_HIJACKING = frozenset({"LD_PRELOAD", "LD_LIBRARY_PATH", "LD_AUDIT", "BASH_ENV"})
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_PAIR = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=")
+_WORD = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
+_MAXIMUM_COUNT = 1000
 
 
 @dataclasses.dataclass(frozen=True)
 class Service:
-    """A service as the rest of the system knows it; durations are seconds, sizes bytes.
+    """A service as a definition describes it. Durations are seconds, sizes bytes; None where nothing was said.
 
-    Commands are ``{"argv": [value, ...]}``, or ``{"shell": value}`` for text that only a shell understands.
+    :param command: ``{"argv": [value, ...]}`` or ``{"shell": value}``.
+    :param health: None, or ``kind`` ``http`` with ``url``, ``tcp`` with ``address`` and ``port``, ``command`` with
+        ``command``; and ``interval``, ``timeout``, ``start_period``, ``retries``.
+    :param unused: the keys that were given and that this version only reports.
+    :param env_files: files of more variables, for whoever reads the definition; it does not travel. To use them, parse
+        them like definitions and call ``from_definition`` again with their values added to the environment's.
     """
 
     name: str
     description: str
-    command: Mapping
-    pre_commands: list
+    command: dict
+    pre_commands: list[dict]
     cwd: Value | None
-    port: PortWish
-    environment: Mapping[str, Value]
-    depends: list
-    health: Mapping | None
+    port: PortRequest
+    environment: dict[str, Value]
+    depends: list[str]
+    health: dict | None
     min_healthy: float
     autostart: bool
     restart: str
@@ -72,268 +70,373 @@ class Service:
     memory_limit: int | None
     cpu_limit: float | None
     hardening: str
-    unused: list
+    image: str | None
+    unused: list[str]
+    env_files: list[Value] = dataclasses.field(default_factory=list, compare=False)
 
     def to_wire(self) -> dict:
-        """The service as plain data, every key present."""
-        return dataclasses.asdict(self)
+        """The service as plain data; every key is there."""
+        record = dataclasses.asdict(self)
+        return {key: record[key] for key in _WIRE}
 
     @classmethod
     def from_wire(cls, record: Mapping) -> Service:
-        """The service that :meth:`to_wire` gave."""
-        return cls(**{**record, "port": PortWish(**record["port"])})
+        """The service that ``to_wire`` made this record of.
+
+        :raises TetraError: for a record with other keys, or with values of another kind.
+        """
+        odd = set(_WIRE) ^ set(record)
+        odd |= {key for key in set(_WIRE) & set(record) if not isinstance(record[key], _WIRE[key])}
+        if "port" not in odd and set(record["port"]) != {"kind", "number", "name"}:
+            odd.add("port")
+        if odd:
+            raise TetraError(
+                f"a service of another form: {', '.join(sorted(map(str, odd)))}",
+                hint="it was written by another version; use the same version of the collection everywhere",
+            )
+        fields = copy.deepcopy(dict(record))
+        return cls(**{**fields, "port": PortRequest(**fields["port"])})
 
 
-def env_files(definition: Definition) -> list[str]:
-    """The files of variables that a definition names; the caller reads them and passes them as environment."""
-    named = _Keys(definition, {})
-    files = [named.text(key) for key in ("ENV_FILE", "ENV_FILES") if named.has(key)]
-    env = named.text("ENV") if named.has("ENV") else ""
-    if env and env != "none" and "=" not in env:
-        files.append(env)
-    return [word for text in files for word in text.split()]
+_NUMBER = (int, float)
+_NOTHING = type(None)
+_WIRE: dict[str, Any] = {
+    "name": str, "description": str, "command": dict, "pre_commands": list, "cwd": (str, list, _NOTHING), "port": dict,
+    "environment": dict, "depends": list, "health": (dict, _NOTHING), "min_healthy": _NUMBER, "autostart": bool,
+    "restart": str, "max_restarts": int, "stop_timeout": _NUMBER, "user": (str, _NOTHING),
+    "memory_limit": (int, _NOTHING), "cpu_limit": (*_NUMBER, _NOTHING), "hardening": str, "image": (str, _NOTHING),
+    "unused": list,
+}  # fmt: skip
 
 
 def from_definition(
     definition: Definition, environment: Mapping[str, Value], overrides: Mapping[str, Value]
 ) -> tuple[Service, list[Finding]]:
-    """What a definition means.
+    """The service that a definition describes, and remarks on the way it does.
 
-    :param environment: variables that every service of the environment gets; the definition's own win.
-    :param overrides: keys, with or without ``TSM_``, whose values replace those of the definition.
-    :returns: the service, and what is worth knowing about it.
-    :raises TetraError: naming file, line, column and key of what is wrong.
+    :param environment: variables that every service of the environment gets; the definition's own exports win.
+    :param overrides: what the environment sets instead: keys, with or without ``TSM_``, or variables.
+    :raises TetraError: naming file, line, column and key, for whatever cannot be meant.
     """
     keys = _Keys(definition, overrides)
-    findings = keys.findings()
+    name = _name(keys)
+    env_files, pairs = _variables(keys)
+    variables = _environment(keys, environment, pairs)
     service = Service(
-        name=keys.name(),
-        description=keys.text("DESCRIPTION"),
-        command=keys.command(),
-        pre_commands=[_command(keys.value(key)) for key in ("PRE_COMMAND", "PRE_START") if keys.has(key)],
-        cwd=keys.value("CWD") if keys.has("CWD") else None,
-        port=keys.port(),
-        environment=keys.environment(environment),
-        depends=[keys.convert("DEPENDS", units.service_name, word) for word in keys.text("DEPENDS").split()],
-        health=keys.health(),
-        min_healthy=keys.number("MIN_HEALTHY", units.duration, 3.0),
-        autostart=keys.number("AUTOSTART", units.boolean, True),
-        restart=keys.restart(),
-        max_restarts=keys.number("MAX_RESTARTS", lambda text: units.whole_number(text, 0, 1000), 3),
-        stop_timeout=keys.number("STOP_TIMEOUT", units.duration, 10.0),
-        user=keys.text("USER") or None,
-        memory_limit=keys.number("MEMORY_LIMIT", units.size, None),
-        cpu_limit=keys.number("CPU_LIMIT", _cores, None),
-        hardening=keys.choice("SECURITY_HARDENING", HARDENINGS, "none"),
-        unused=sorted(key for key in UNUSED if keys.has(key)),
+        name=name,
+        description=values.show(keys.value("TSM_DESCRIPTION") or ""),
+        command=_command(keys),
+        pre_commands=[keys.command(key) for key in ("TSM_PRE_COMMAND", "TSM_PRE_START") if keys.value(key)],
+        cwd=_cwd(keys),
+        port=_port(keys),
+        environment=variables,
+        depends=_depends(keys, name),
+        health=_health(keys, variables),
+        min_healthy=keys.parsed("TSM_MIN_HEALTHY", units.duration, 3.0),
+        autostart=keys.parsed("TSM_AUTOSTART", units.boolean, True),
+        restart=_restart(keys),
+        max_restarts=keys.parsed("TSM_MAX_RESTARTS", _count, 3),
+        stop_timeout=keys.parsed("TSM_STOP_TIMEOUT", units.duration, 10.0),
+        user=keys.parsed("TSM_USER", units.user_name, None),
+        memory_limit=keys.parsed("TSM_MEMORY_LIMIT", units.size, None),
+        cpu_limit=keys.parsed("TSM_CPU_LIMIT", units.cores, None),
+        hardening=keys.parsed("TSM_SECURITY_HARDENING", _hardening, "none"),
+        image=keys.text("TSM_IMAGE") or None,
+        unused=sorted(name for name in {*keys.given, *keys.arrays} if _key(name) in REPORTED),
+        env_files=env_files,
     )
-    _check_secrets(service, keys)
-    return service, findings
+    _check_port_is_there(keys, service)
+    keys.remark_on_keys()
+    return service, keys.findings
+
+
+def _key(name: str) -> str:
+    """The key that a name in a definition stands for: what follows ``TSM_``, or nothing."""
+    return name[len("TSM_") :] if name.startswith("TSM_") else ""
+
+
+def _is_key(name: str) -> bool:
+    return _key(name) in HONOURED or _key(name) in REPORTED
+
+
+def _full(key: str) -> str:
+    """The name in a definition of what an environment calls ``key``: keys may come without their ``TSM_``."""
+    return f"TSM_{key}" if key in HONOURED or key in REPORTED else key
+
+
+def _checked(value: Value) -> Value:
+    return values.with_secrets(values.check(value))
 
 
 class _Keys:
-    """The ``TSM_`` keys of one definition, with their places for messages."""
+    """The keys of a definition with an environment's overrides, and where each of them stands."""
 
     def __init__(self, definition: Definition, overrides: Mapping[str, Value]) -> None:
         self.definition = definition
-        self.own = {**definition.values}
+        self.findings: list[Finding] = []
+        self.overridden = frozenset(map(_full, overrides))
+        self.given = dict(definition.values)
         for key, value in overrides.items():
-            plain = key[4:] if key.startswith("TSM_") else key
-            self.own[f"TSM_{plain}" if plain in KEYS else key] = values.with_secrets(value)
-        self.variables = {key for key in overrides if key not in KEYS and not key.startswith("TSM_")}
+            self.given[_full(key)] = self.located(_full(key), lambda value=value: _checked(value))
+        self.arrays = {name: words for name, words in definition.arrays.items() if name not in self.overridden}
 
-    def has(self, key: str) -> bool:
-        return f"TSM_{key}" in self.own
-
-    def value(self, key: str) -> Value:
-        return self.own.get(f"TSM_{key}", "")
-
-    def text(self, key: str) -> str:
-        value = self.value(key)
-        if not isinstance(value, str):
-            self.fail(key, "must be known before the host is", "write the value itself")
+    def value(self, name: str) -> Value | None:
+        """The value of a key, or None when it is not there."""
+        if name in self.arrays:
+            raise self.error(name, "is an array", "write one text in quotes")
+        value = self.given.get(name)
+        if value is not None:
+            self.check_open(name, value)
         return value
 
-    def fail(self, key: str, problem: str, hint: str = "") -> None:
-        line, column = self.definition.places.get(f"TSM_{key}", (0, 0))
-        place = f"{self.definition.path}:{line}:{column}" if line else self.definition.path
-        raise TetraError(f"{place}: TSM_{key} {problem}", hint=hint)
+    def check_open(self, name: str, value: Value) -> None:
+        """Secrets go nowhere but into the process's environment: command lines and plans are seen by others."""
+        if values.secrets_in(value):
+            hint = "export NAME=${secret:NAME}, and let the program read the variable NAME"
+            raise self.error(name, "holds a secret, which only variables of the process may", hint)
 
-    def convert(self, key: str, convert: Callable, text: str):
+    def words(self, name: str) -> list[Value]:
+        """The words of a key: those of its array, or those that a shell would make of its text."""
+        found = self.arrays.get(name)
+        if found is None:
+            found = self.located(name, lambda: command.split(self.given.get(name) or ""))
+        if found is None:
+            raise self.error(name, "has shell syntax", "write words, each in quotes where it has blanks or signs in it")
+        return found
+
+    def text(self, name: str) -> str:
+        """The value of a key that must be known before a host is; empty when it is not there."""
+        return self.known(name, self.value(name) or "").strip()
+
+    def known(self, name: str, value: Value) -> str:
+        """A value of a key that must be known before a host is."""
+        if not isinstance(value, str):
+            names = " and ".join(sorted(values.variables_in(value) | values.secrets_in(value)))
+            raise self.error(name, f"depends on {names}, which only the host knows", "write the value itself")
+        return value
+
+    def parsed(self, name: str, parse: Callable, default: Any) -> Any:
+        """What ``parse`` makes of the text of a key, or the default when there is none."""
+        text = self.text(name)
+        if not text:
+            return default
+        return self.located(name, lambda: parse(text))
+
+    def command(self, name: str) -> dict:
+        """The command that a key holds."""
+        value = self.value(name) or ""
+        return self.located(name, lambda: command.read(value))
+
+    def located(self, name: str, work: Callable) -> Any:
+        """What ``work`` returns; its errors are made to say at which key they happened."""
         try:
-            return convert(text)
+            return work()
         except TetraError as error:
-            return self.fail(key, f"= {text!r}: {error.message}", error.hint)
+            raise self.error(name, error.message, error.hint) from error
 
-    def number(self, key: str, convert: Callable, default):
-        text = self.text(key).strip()
-        return self.convert(key, convert, text) if text else default
+    def error(self, name: str, message: str, hint: str) -> TetraError:
+        if name in self.overridden:
+            return TetraError(f"{self.definition.path}: {name}, as set by the environment: {message}", hint=hint)
+        line, column = self.definition.places.get(name, (0, 0))
+        place = f"{self.definition.path}:{line}:{column}" if line else self.definition.path
+        return TetraError(f"{place}: {name}: {message}", hint=hint)
 
-    def choice(self, key: str, choices: tuple, default: str) -> str:
-        word = self.text(key).strip().lower() or default
-        if word not in choices:
-            self.fail(key, f"= {word!r} is not a choice", f"one of {', '.join(choices)}")
-        return word
+    def remark(self, name: str, code: str, message: str, hint: str = "") -> None:
+        """Keep a warning on a key."""
+        line, column = (0, 0) if name in self.overridden else self.definition.places.get(name, (0, 0))
+        self.findings.append(Finding(WARNING, code, message, self.definition.path, line, column, hint))
 
-    def name(self) -> str:
-        base = posixpath.basename(self.definition.path)
-        default = base.removesuffix(".sh").removesuffix(".tsm")
-        return self.convert("NAME", units.service_name, self.text("NAME") or default)
+    def remark_on_keys(self) -> None:
+        """Keep warnings on keys that are not known or do nothing, in the order of the file."""
+        for name in [*self.given, *self.arrays]:
+            key = _key(name)
+            if not key:
+                self._remark_on_variable(name)
+            elif key in REPORTED:
+                self.remark(name, "unused-key", f"{name} is known, but this version does nothing with it")
+            elif not _is_key(name) and name not in self.definition.referenced:
+                self._remark_unknown(name, f"{name} is not a key that is known here")
 
-    def command(self) -> dict:
-        if not self.has("COMMAND") or self.value("COMMAND") == "":
-            self.fail("COMMAND", "is missing", "say what the service runs: TSM_COMMAND='python3 server.py'")
-        words = self.definition.arrays.get("TSM_ARGS")
-        if words is None and self.has("ARGS"):
-            command = _command(values.join([self.value("COMMAND"), " ", self.value("ARGS")]))
+    def _remark_on_variable(self, name: str) -> None:
+        if name in self.overridden and name not in self.definition.values:
+            self._remark_unknown(name, f"{name} is set by the environment, and is neither a key nor in the definition")
+        elif name not in self.definition.exported and name not in self.overridden | self.definition.referenced:
+            hint = f"write export {name}=..., or take it out"
+            self.remark(name, "not-exported", f"{name} is not exported: the process does not see it", hint)
+
+    def _remark_unknown(self, name: str, message: str) -> None:
+        known = sorted(HONOURED | REPORTED)
+        closest = units.nearest(_key(name) or name, known)
+        hint = f"did you mean TSM_{closest}?" if closest else "take it out, or give it a name without TSM_"
+        self.remark(name, "unknown-key", message, hint)
+
+
+def _name(keys: _Keys) -> str:
+    written = keys.text("TSM_NAME")
+    if not written:
+        written = re.sub(r"(\.tsm)?(\.sh)?$", "", posixpath.basename(keys.definition.path))
+    name, warning = keys.located("TSM_NAME", lambda: units.service_name(written))
+    if warning:
+        keys.remark("TSM_NAME", "changed-name", warning, "use small letters, digits and -")
+    return name
+
+
+def _depends(keys: _Keys, name: str) -> list[str]:
+    names = []
+    for value in keys.words("TSM_DEPENDS"):
+        for word in keys.known("TSM_DEPENDS", value).replace(",", " ").split():
+            other, warning = keys.located("TSM_DEPENDS", lambda word=word: units.service_name(word))
+            if other == name:
+                raise keys.error("TSM_DEPENDS", "the service depends on itself", "take its name out")
+            if warning:
+                keys.remark("TSM_DEPENDS", "changed-name", warning, "use small letters, digits and -")
+            names.append(other)
+    return list(dict.fromkeys(names))
+
+
+def _command(keys: _Keys) -> dict:
+    """The command with its arguments, which are an array of words or more text of the command."""
+    text = keys.value("TSM_COMMAND")
+    if not text:
+        hint = "say what to run: TSM_COMMAND='python3 server.py'"
+        raise keys.error("TSM_COMMAND", "the definition has no command", hint)
+    words = keys.arrays.get("TSM_ARGS")
+    if words is None:
+        arguments = keys.value("TSM_ARGS")
+        text = values.join([text, " ", arguments]) if arguments else text
+        return keys.located("TSM_COMMAND", lambda: command.read(text))
+    for word in words:
+        keys.check_open("TSM_ARGS", word)
+    return command.append(keys.command("TSM_COMMAND"), words)
+
+
+def _cwd(keys: _Keys) -> Value | None:
+    """The folder to run in, relative to the service's own; PWD, which is that folder, would only repeat it."""
+    value = keys.value("TSM_CWD")
+    if not value:
+        return None
+    return values.join("." if part == {"var": "PWD"} else part for part in values.parts(value))
+
+
+def _port(keys: _Keys) -> PortRequest:
+    """The port that is asked for. ``${PORT:-8090}`` in it is the default: what else should a port be called after?"""
+    value = keys.value("TSM_PORT")
+    if value is None:
+        return units.port_request("none")
+    pieces = values.parts(value)
+    if len(pieces) == 1 and isinstance(pieces[0], dict) and pieces[0].get("var") in values.PORT_VARIABLES:
+        value = pieces[0].get("default", value)
+    text = keys.known("TSM_PORT", value)
+    return keys.located("TSM_PORT", lambda: units.port_request(text))
+
+
+def _check_port_is_there(keys: _Keys, service: Service) -> None:
+    """A service without a port cannot be told which port it has; better to hear that now than on the host."""
+    if service.port.kind != "none":
+        return
+    used: dict[str, list[Value]] = {
+        "TSM_COMMAND": _command_values([service.command]),
+        "TSM_PRE_COMMAND": _command_values(service.pre_commands),
+        "TSM_CWD": [service.cwd or ""],
+        "TSM_HEALTH_CHECK": _health_values(service.health or {}),
+    }
+    used.update({name: [value] for name, value in service.environment.items()})
+    for name, found in used.items():
+        names = values.PORT_VARIABLES & set().union(*map(values.required_in, found))
+        if names:
+            hint = "set TSM_PORT to a number or auto"
+            raise keys.error(name, f"refers to {min(names)}, but the service has no port", hint)
+
+
+def _command_values(commands: Iterable[dict]) -> list[Value]:
+    return [word for found in commands for word in found.get("argv", [found.get("shell", "")])]
+
+
+def _health_values(health: dict) -> list[Value]:
+    own = [health[key] for key in ("url", "address", "port") if key in health]
+    return own + _command_values([health["command"]] if "command" in health else [])
+
+
+def _restart(keys: _Keys) -> str:
+    """What happens when the process ends. A policy says more than yes or no, so it wins."""
+    on_failure = keys.parsed("TSM_RESTART_ON_FAILURE", units.boolean, True)
+    return keys.parsed("TSM_RESTART_POLICY", _restart_policy, "on-failure" if on_failure else "no")
+
+
+def _restart_policy(text: str) -> str:
+    return units.one_of(text.replace("_", "-"), RESTARTS)
+
+
+def _hardening(text: str) -> str:
+    return units.one_of(text, HARDENING)
+
+
+def _count(text: str) -> int:
+    return units.integer(text, 0, _MAXIMUM_COUNT)
+
+
+def _retries(text: str) -> int:
+    return units.integer(text, 1, _MAXIMUM_COUNT)
+
+
+def _variables(keys: _Keys) -> tuple[list[Value], dict[str, Value]]:
+    """The files of variables that are named, and the variables that ``TSM_ENV`` holds itself, as ``A=1 B=2``."""
+    files = [*keys.words("TSM_ENV_FILE"), *keys.words("TSM_ENV_FILES")]
+    pairs = {}
+    for word in keys.words("TSM_ENV"):
+        first, *rest = values.parts(word) or [""]
+        match = _PAIR.match(first) if isinstance(first, str) else None
+        if match:
+            pairs[match.group(1)] = values.join([first[match.end() :], *rest])
+        elif isinstance(word, str) and _WORD.fullmatch(word):
+            _remark_on_environment(keys, word)
         else:
-            command = _command(self.value("COMMAND"))
-        if words:
-            if "shell" in command:
-                self.fail("ARGS", "cannot follow a command with shell syntax", "write them into TSM_COMMAND")
-            command["argv"] += words
-        return command
-
-    def port(self) -> PortWish:
-        if not self.has("PORT"):
-            return PortWish("none")
-        text = self.text("PORT").strip()
-        if text in ("", "auto"):
-            return PortWish("auto")
-        if text.endswith("+"):
-            return PortWish("from", self.convert("PORT", units.port, text[:-1]))
-        if re.match(r"^[A-Za-z][A-Za-z0-9_-]*$", text):
-            return PortWish("named", None, text)
-        return PortWish("fixed", self.convert("PORT", units.port, text))
-
-    def restart(self) -> str:
-        if self.has("RESTART_POLICY"):
-            word = {"never": "no", "on_failure": "on-failure"}.get(self.text("RESTART_POLICY").strip().lower())
-            return word or self.choice("RESTART_POLICY", RESTARTS, "on-failure")
-        return "on-failure" if self.number("RESTART_ON_FAILURE", units.boolean, True) else "no"
-
-    def environment(self, shared: Mapping[str, Value]) -> dict:
-        own = {name: value for name, value in self.own.items() if self._is_variable(name)}
-        result = {name: values.with_secrets(value) for name, value in shared.items()}
-        result.update(self._inline())
-        result.update(own)
-        for name, value in result.items():
-            self._check_variable(name, value)
-        return dict(sorted(result.items()))
-
-    def _is_variable(self, name: str) -> bool:
-        return not name.startswith("TSM_") and (name in self.definition.exported or name in self.variables)
-
-    def _inline(self) -> dict:
-        """The pairs of ``TSM_ENV="A=1 B=2"``; any other form of it names a file, see :func:`env_files`."""
-        text = values.text_of(self.value("ENV"))
-        if "=" not in text:
-            return {}
-        try:
-            pairs = [word.partition("=") for word in shlex.split(self.text("ENV"))]
-        except ValueError as error:
-            self.fail("ENV", f"cannot be split into words: {error}", "write A=1 B=2")
-        return {name: values.with_secrets(value) for name, _separator, value in pairs}
-
-    def _check_variable(self, name: str, value: Value) -> None:
-        if not _VARIABLE_NAME.match(name):
-            raise TetraError(f"{self.definition.path}: {name!r} is not a name of a variable",
-                             hint="letters, digits and _ are, not beginning with a digit")
-        if name in _HIJACKS:
-            raise TetraError(f"{self.definition.path}: {name} would load code into every process of the service",
-                             hint="leave it out")
-        if "\0" in values.text_of([part for part in values.parts(value) if isinstance(part, str)]):
-            raise TetraError(f"{self.definition.path}: the value of {name} has a NUL character", hint="remove it")
-
-    def health(self) -> dict | None:
-        value = self.value("HEALTH_CHECK")
-        if value == "":
-            return None
-        check = _health(value)
-        for key, name, default in (("INTERVAL", "interval", 5.0), ("TIMEOUT", "timeout", 2.0),
-                                   ("START_PERIOD", "start_period", 10.0)):
-            check[name] = self.number(f"HEALTH_{key}", units.duration, default)
-        check["retries"] = self.number("HEALTH_RETRIES", lambda text: units.whole_number(text, 1, 1000), 3)
-        return check
-
-    def findings(self) -> list[Finding]:
-        result = [self._unknown(name) for name in self.own
-                  if name.startswith("TSM_") and name[4:] not in KEYS and not name.endswith("_DIR")]
-        result += [self._finding(key, "unused-key", f"TSM_{key} is not honoured by this version")
-                   for key in sorted(UNUSED) if self.has(key)]
-        written = self.text("NAME")
-        if written and written != units.service_name(written):
-            result.append(self._finding("NAME", "mapped-name", f"{written} is known as {units.service_name(written)}"))
-        return result
-
-    def _unknown(self, name: str) -> Finding:
-        near = difflib.get_close_matches(name[4:], sorted(KEYS), 1)
-        hint = f"did you mean TSM_{near[0]}?" if near else "it is ignored"
-        return self._finding(name[4:], "unknown-key", f"{name} is not a key of service definitions", hint)
-
-    def _finding(self, key: str, code: str, message: str, hint: str = "") -> Finding:
-        line, column = self.definition.places.get(f"TSM_{key}", (0, 0))
-        return Finding(WARNING, code, message, self.definition.path, line, column, hint)
+            files.append(word)
+    for word in files:
+        keys.check_open("TSM_ENV_FILE", word)
+    return files, pairs
 
 
-def _cores(text: str) -> float:
-    """A share of cores, from ``1.5`` or ``150%``."""
-    match = re.match(r"^(\d+(?:\.\d+)?)(%?)$", text)
-    if not match or float(match.group(1)) <= 0:
-        raise TetraError(f"{text!r} is not a number of cores", hint="write 1.5, or 150%")
-    return float(match.group(1)) / (100 if match.group(2) else 1)
+def _remark_on_environment(keys: _Keys, word: str) -> None:
+    """The original chose an environment by a word in the definition; here the definition is the same in all of them."""
+    if word != "none":
+        message = f"TSM_ENV={word} does nothing: a service belongs to the environment that it is pushed to"
+        hint = f"put variables of {word} into [environment] of environments/{word}.toml"
+        keys.remark("TSM_ENV", "unused-key", message, hint)
 
 
-def _command(value: Value) -> dict:
-    """A command as an argument vector, or as text for a shell when it has anything that only a shell understands."""
-    if _SHELL.intersection(values.text_of(value)):
-        return {"shell": value}
-    words = _split(value)
-    return {"argv": words} if words else {"shell": value}
+def _environment(keys: _Keys, shared: Mapping[str, Value], pairs: Mapping[str, Value]) -> dict[str, Value]:
+    """The variables of the process: the environment's, then those of TSM_ENV, then what the definition exports."""
+    exported = keys.definition.exported | keys.overridden
+    own = {name: value for name, value in keys.given.items() if name in exported and not _is_key(name)}
+    result = {}
+    for name, value in {**shared, **pairs, **own}.items():
+        result[name] = keys.located(name, lambda value=value: _checked(value))
+        _check_variable(keys, name)
+    return result
 
 
-def _split(value: Value) -> list[Value]:
-    """Words of a value; a variable stays a part of its word, whatever its content turns out to be."""
-    marks: list[dict] = []
-    text = ""
-    for part in values.parts(value):
-        if isinstance(part, dict):
-            text += f"\x01{len(marks)}\x02"
-            marks.append(part)
-        else:
-            text += part
-    try:
-        words = shlex.split(text)
-    except ValueError:
-        return []
-    return [values.join(marks[int(piece)] if index % 2 else piece
-                        for index, piece in enumerate(re.split("\x01(\\d+)\x02", word))) for word in words]
+def _check_variable(keys: _Keys, name: str) -> None:
+    if not _VARIABLE.fullmatch(name):
+        raise keys.error(name, "is not the name of a variable", "use letters, digits and _, not a digit first")
+    if name in _HIJACKING:
+        hint = "if the program needs it, set it in the command: env NAME=value program"
+        raise keys.error(name, "would be loaded into programs that are not the service's own", hint)
 
 
-def _health(value: Value) -> dict:
-    """How a health check is made: over http, by connecting, or by a command."""
-    plain = values.join(part if isinstance(part, str) else "${%s}" % part["var"] for part in values.parts(value)
-                        if isinstance(part, str) or "var" in part)
-    text = str(plain).strip()
-    curl = _CURL.match(text)
-    if _URL.match(text) or curl:
-        url = curl.group("url") if curl else text
-        return {"kind": "http", "url": _symbolic(url)}
-    tcp = _TCP.match(text)
-    if tcp:
-        return {"kind": "tcp", "address": _symbolic(tcp.group("address")), "port": _symbolic(tcp.group("port"))}
-    return {"kind": "command", "command": _command(value)}
+def _health(keys: _Keys, variables: Mapping[str, Value]) -> dict | None:
+    """The health check and its timing, or None when there is none."""
+    value = keys.value("TSM_HEALTH_CHECK")
+    timing = {
+        "interval": keys.parsed("TSM_HEALTH_INTERVAL", units.duration, 5.0),
+        "timeout": keys.parsed("TSM_HEALTH_TIMEOUT", units.duration, 2.0),
+        "start_period": keys.parsed("TSM_HEALTH_START_PERIOD", units.duration, 10.0),
+        "retries": keys.parsed("TSM_HEALTH_RETRIES", _retries, 3),
+    }
 
+    def expanded(text: str) -> Value:
+        return expand(text, variables)
 
-def _symbolic(text: str) -> Value:
-    return reader.reread(text, values.HOST_VARIABLES)
-
-
-def _check_secrets(service: Service, keys: _Keys) -> None:
-    """Secrets reach a process in its environment alone; anywhere else they would show in a list of processes."""
-    for key in ("COMMAND", "ARGS", "PRE_COMMAND", "PRE_START", "CWD", "HEALTH_CHECK"):
-        if values.secrets_in(keys.value(key)):
-            keys.fail(key, "names a secret", "export it as a variable and let the program read that")
-    for words in keys.definition.arrays.values():
-        if any(values.secrets_in(word) for word in words):
-            keys.fail("ARGS", "names a secret", "export it as a variable and let the program read that")
+    if not value:
+        return None
+    return {**keys.located("TSM_HEALTH_CHECK", lambda: checks.read(value, expanded)), **timing}

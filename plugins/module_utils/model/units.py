@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import re
 from collections.abc import Iterable
@@ -99,25 +100,47 @@ def port(text: Written) -> int:
     return number
 
 
-def port_request(text: str) -> dict:
+def port_range(text: str) -> tuple[int, int]:
+    """The lowest and the highest port of a range like ``4100-4199``.
+
+    :raises TetraError: for anything else, and for a range that ends before it begins.
+    """
+    low, separator, high = str(text).partition("-")
+    if not separator:
+        raise _wrong(text, "a range of ports", "write the lowest and the highest port: 4100-4199")
+    result = port(low), port(high)
+    if result[0] > result[1]:
+        raise _wrong(text, "a range of ports", "write the lower port first: 4100-4199")
+    return result
+
+
+@dataclasses.dataclass(frozen=True)
+class PortRequest:
+    """Which port a service asks for: ``none``, ``auto``, ``from`` a number on, ``fixed`` or ``named``."""
+
+    kind: str
+    number: int | None = None
+    name: str | None = None
+
+
+def port_request(text: str) -> PortRequest:
     """Which port a service asks for.
 
     :param text: ``8000``, ``8000+`` (the next free one from there on), ``auto`` or nothing (any free one), ``none``,
         or a name of the port registry.
-    :returns: ``{"kind": "none"|"auto"|"from"|"fixed"|"named", "number": int|None, "name": str|None}``.
     :raises TetraError: for anything else.
     """
     written = text.strip()
     if written in ("", "auto"):
-        return {"kind": "auto", "number": None, "name": None}
+        return PortRequest("auto")
     if written == "none":
-        return {"kind": "none", "number": None, "name": None}
+        return PortRequest("none")
     if _PORT_NAME.fullmatch(written):
-        return {"kind": "named", "number": None, "name": written}
+        return PortRequest("named", name=written)
     if not re.fullmatch(r"[0-9]+\+?", written):
         hint = "write a number, a number with + (the next free one), auto, none, or a name of the port registry"
         raise _wrong(text, "a port", hint)
-    return {"kind": "from" if written.endswith("+") else "fixed", "number": port(written.rstrip("+")), "name": None}
+    return PortRequest("from" if written.endswith("+") else "fixed", port(written.rstrip("+")))
 
 
 def user_name(text: str) -> str:
@@ -159,7 +182,7 @@ def service_name(text: str) -> tuple[str, str | None]:
 
     :raises TetraError: when it is no name even then.
     """
-    name = text.strip().lower().replace("_", "-")
+    name = text.lower().replace("_", "-")
     check_name("service", name)
     return name, (f'the service "{text}" is called "{name}" here' if name != text else None)
 

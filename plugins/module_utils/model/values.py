@@ -21,7 +21,7 @@ DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 PORT_VARIABLES = frozenset({"PORT", "TSM_PORT"})
 # What only the host knows. A definition may refer to these without setting them.
 HOST_VARIABLES = PORT_VARIABLES | {
-    "HOME", "HOST", "PATH", "PWD", "TETRA_ADDRESS", "TETRA_DIR", "TETRA_ENV", "TETRA_ORG", "TETRA_RELEASE",
+    "HOME", "HOST", "PWD", "TETRA_ADDRESS", "TETRA_DIR", "TETRA_ENV", "TETRA_ORG", "TETRA_RELEASE",
     "TETRA_RELEASE_DIR", "TETRA_SRC", "USER",
 }  # fmt: skip
 

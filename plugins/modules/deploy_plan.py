@@ -1,0 +1,65 @@
+#!/usr/bin/python
+# Copyright: tetra.platform contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Plan a push, a promotion or a rollback."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: deploy_plan
+short_description: Plan a push, a promotion or a rollback
+version_added: 0.1.0
+description:
+  - From what the hosts run and what is wanted to the plan of the run, once for all hosts. The plan is what check mode shows and what is then done.
+options:
+  request:
+    description: The result of M(tetra.platform.deploy_request).
+    type: dict
+    required: true
+extends_documentation_fragment:
+  - tetra.platform.common.controller
+author:
+  - tetra.platform contributors (@tetra-platform)
+"""
+
+EXAMPLES = r"""
+- name: Plan
+  tetra.platform.deploy_plan:
+    request: "{{ tetra_request }}"
+  run_once: true
+  register: tetra_plan
+"""
+
+RETURN = r"""
+plan:
+  description: The plan as a record.
+  returned: when it could be made
+  type: dict
+plan_id:
+  description: Digest of the plan.
+  returned: when it could be made
+  type: str
+moving:
+  description: The hosts that the plan changes.
+  returned: always
+  type: list
+  elements: str
+outcome:
+  description: Set when nothing is to be done, or nothing can be.
+  returned: when the run ends here
+  type: str
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+
+def main() -> None:
+    """Tell that the work is done by the action plugin of the same name."""
+    AnsibleModule(argument_spec={}, supports_check_mode=True).fail_json(
+        msg="deploy_plan works on the controller; call it as a task of a playbook"
+    )
+
+
+if __name__ == "__main__":
+    main()

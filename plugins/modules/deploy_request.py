@@ -1,0 +1,67 @@
+#!/usr/bin/python
+# Copyright: tetra.platform contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Resolve what a playbook was asked for."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: deploy_request
+short_description: Resolve what a playbook was asked for
+version_added: 0.1.0
+description:
+  - Finds the organization, the environments and their hosts, and refuses what cannot be done before any host is asked.
+  - Reads the variables C(tetra_org), C(tetra_env), C(tetra_from), C(tetra_to), C(tetra_environments), C(tetra_orgs_dir) and others that the README lists.
+  - When the request cannot be done the task succeeds with RV(outcome) set; the next task of the playbook fails with RV(message).
+options:
+  action:
+    description: What is to be done.
+    type: str
+    required: true
+    choices: [push, promote, rollback, status]
+extends_documentation_fragment:
+  - tetra.platform.common.controller
+author:
+  - tetra.platform contributors (@tetra-platform)
+"""
+
+EXAMPLES = r"""
+- name: Resolve the request
+  tetra.platform.deploy_request:
+    action: promote
+  register: tetra_request
+"""
+
+RETURN = r"""
+outcome:
+  description: V(refused) or V(invalid) when the request cannot be done.
+  returned: when it cannot be done
+  type: str
+message:
+  description: Why it cannot be done, and what to do.
+  returned: when it cannot be done
+  type: str
+hosts:
+  description: All hosts that are asked.
+  returned: success
+  type: list
+  elements: str
+transaction:
+  description: Id of the transaction that the run will be.
+  returned: success
+  type: str
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+
+def main() -> None:
+    """Tell that the work is done by the action plugin of the same name."""
+    AnsibleModule(argument_spec={}, supports_check_mode=True).fail_json(
+        msg="deploy_request works on the controller; call it as a task of a playbook"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,86 @@
+#!/usr/bin/python
+# Copyright: tetra.platform contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Change the port registry of a host."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: port_registry
+short_description: Change the port registry of a host
+version_added: 0.1.0
+description:
+  - Sets, allocates and removes named ports, ranges and reserved ports in one call.
+  - Comments, order and everything else in the file stay as they are.
+options:
+  path:
+    description: Registry file; the default is C(config/ports.toml) in O(tetra_dir).
+    type: path
+  ports:
+    description: Name to port; V(auto) takes the lowest free one, V(absent) removes the name.
+    type: dict
+    default: {}
+  ranges:
+    description: Name of a range to its ports, as C(4100-4199); V(absent) removes it.
+    type: dict
+    default: {}
+  reserved:
+    description: Category to a list of ports that are never given out; an empty list removes the category.
+    type: dict
+    default: {}
+  exclusive:
+    description: Remove plain names that are not in O(ports).
+    type: bool
+    default: false
+extends_documentation_fragment:
+  - tetra.platform.common
+  - tetra.platform.common.changes
+seealso:
+  - module: tetra.platform.port_registry_info
+author:
+  - tetra.platform contributors (@tetra-platform)
+"""
+
+EXAMPLES = r"""
+- name: Name two ports
+  tetra.platform.port_registry:
+    ports:
+      metrics: 9100
+      gateway: auto
+"""
+
+RETURN = r"""
+ports:
+  description: The plain names and their ports.
+  returned: success
+  type: dict
+ranges:
+  description: The ranges, each with its first and last port.
+  returned: success
+  type: dict
+reserved:
+  description: The reserved ports by category.
+  returned: success
+  type: dict
+"""
+
+from ansible_collections.tetra.platform.plugins.module_utils import bridge
+from ansible_collections.tetra.platform.plugins.module_utils.host.operations import ports
+
+
+def main() -> None:
+    """Run the operation of the same name."""
+    arguments = {
+        **bridge.TETRA_DIR,
+        "path": {"type": "path"},
+        "ports": {"type": "dict", "default": {}},
+        "ranges": {"type": "dict", "default": {}},
+        "reserved": {"type": "dict", "default": {}},
+        "exclusive": {"type": "bool", "default": False},
+    }
+    bridge.run_module(ports.port_registry, arguments)
+
+
+if __name__ == "__main__":
+    main()

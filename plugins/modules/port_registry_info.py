@@ -1,0 +1,71 @@
+#!/usr/bin/python
+# Copyright: tetra.platform contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Look at the port registry of a host."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: port_registry_info
+short_description: Look at the port registry of a host
+version_added: 0.1.0
+description:
+  - Returns who owns which port, what listens, and what is wrong with the file.
+  - Writes nothing.
+options:
+  path:
+    description: Registry file; the default is C(config/ports.toml) in O(tetra_dir).
+    type: path
+extends_documentation_fragment:
+  - tetra.platform.common
+  - tetra.platform.common.reads
+seealso:
+  - module: tetra.platform.port_registry
+author:
+  - tetra.platform contributors (@tetra-platform)
+"""
+
+EXAMPLES = r"""
+- name: Look at the ports
+  tetra.platform.port_registry_info:
+  register: found
+"""
+
+RETURN = r"""
+ports:
+  description: Ports by plain name (C(plain)), and by environment and service (C(owned)).
+  returned: success
+  type: dict
+ranges:
+  description: The ranges, each with its first and last port.
+  returned: success
+  type: dict
+reserved:
+  description: The reserved ports by category.
+  returned: success
+  type: dict
+listeners:
+  description: Programs that listen on this host, with address, port, pid and name.
+  returned: success
+  type: list
+  elements: dict
+findings:
+  description: What is wrong with the file, with severity, code, line, column and hint.
+  returned: success
+  type: list
+  elements: dict
+"""
+
+from ansible_collections.tetra.platform.plugins.module_utils import bridge
+from ansible_collections.tetra.platform.plugins.module_utils.host.operations import ports
+
+
+def main() -> None:
+    """Run the operation of the same name."""
+    arguments = {**bridge.TETRA_DIR, "path": {"type": "path"}}
+    bridge.run_module(ports.port_registry_info, arguments)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,90 @@
+#!/usr/bin/python
+# Copyright: tetra.platform contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Look at the releases of an environment on a host."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: release_info
+short_description: Look at the releases of an environment on a host
+version_added: 0.1.0
+description:
+  - Returns what an environment runs on a host and everything that a plan has to know of it.
+  - Writes nothing.
+options:
+  secrets:
+    description: Secrets by name, whose keyed digests are returned; the default is C(tetra_secrets) of the host.
+    type: dict
+    default: {}
+extends_documentation_fragment:
+  - tetra.platform.common
+  - tetra.platform.common.environment
+  - tetra.platform.common.reads
+seealso:
+  - module: tetra.platform.release
+author:
+  - tetra.platform contributors (@tetra-platform)
+"""
+
+EXAMPLES = r"""
+- name: Look at what staging runs
+  tetra.platform.release_info:
+    org: acme
+    env: staging
+  register: staging
+"""
+
+RETURN = r"""
+current:
+  description: Digest of the release that runs, or null.
+  returned: success
+  type: str
+bundle:
+  description: Digest of the bundle that it was made from, or null.
+  returned: success
+  type: str
+epoch:
+  description: Number of the last record of the journal.
+  returned: success
+  type: int
+head:
+  description: Number and hash of the last record of the journal.
+  returned: success
+  type: dict
+transaction:
+  description: The transaction that is open, with its state, actor and age in seconds, or null.
+  returned: success
+  type: dict
+history:
+  description: Confirmed releases, oldest first.
+  returned: success
+  type: list
+  elements: dict
+holds:
+  description: Bundles that must not move, by digest, with transaction, check and reason.
+  returned: success
+  type: dict
+services:
+  description: Services by name, with state, pid, ports, URL, and the release that each was started under.
+  returned: success
+  type: dict
+last:
+  description: The last transaction that ended, or null.
+  returned: success
+  type: dict
+"""
+
+from ansible_collections.tetra.platform.plugins.module_utils import bridge
+from ansible_collections.tetra.platform.plugins.module_utils.host.operations import deployment
+
+
+def main() -> None:
+    """Run the operation of the same name."""
+    arguments = {**bridge.ENVIRONMENT, "secrets": {"type": "dict", "default": {}, "no_log": True}}
+    bridge.run_module(deployment.release_info, arguments)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,400 @@
+# Copyright: tetra.platform contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""From the sources of an organization to a release: its services for one environment, and then all that hosts get."""
+
+from __future__ import annotations
+
+import dataclasses
+import posixpath
+from collections.abc import Callable, Iterable, Mapping
+
+from ansible_collections.tetra.platform.plugins.module_utils.model import canonical, policy, release, service, units
+from ansible_collections.tetra.platform.plugins.module_utils.model import definition as definitions
+from ansible_collections.tetra.platform.plugins.module_utils.model.definition import Definition
+from ansible_collections.tetra.platform.plugins.module_utils.model.errors import (
+    ERROR,
+    WARNING,
+    Finding,
+    TetraError,
+    raise_on_errors,
+)
+from ansible_collections.tetra.platform.plugins.module_utils.model.service import Service
+from ansible_collections.tetra.platform.plugins.module_utils.model.values import Value
+from ansible_collections.tetra.platform.plugins.plugin_utils import overlay, secrets, template, toml_file
+from ansible_collections.tetra.platform.plugins.plugin_utils.overlay import EnvironmentValues
+from ansible_collections.tetra.platform.plugins.plugin_utils.source import Source
+from ansible_collections.tetra.platform.plugins.plugin_utils.toml_file import TomlFile
+
+_SUFFIXES = (".tsm", ".tsm.sh")
+_PORT_KEYS = ("ports", "port_ranges")
+
+
+@dataclasses.dataclass(frozen=True)
+class Services:
+    """The services of an organization in one environment, before their ports are known.
+
+    ``placement`` is service to names of hosts or groups, ``once`` the services that run on one host; ``pins`` is
+    service to the port that ``ports.toml`` gives it, ``port_ranges`` environment to ``A-B``; ``places`` is service and
+    key to the file and line of its value.
+    """
+
+    services: dict[str, Service]
+    placement: dict[str, list[str]]
+    once: list[str]
+    pins: dict[str, int]
+    port_ranges: dict[str, str]
+    environment: EnvironmentValues
+    places: dict[tuple[str, str], tuple[str, int]]
+    findings: tuple[Finding, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Built:
+    """A release: its manifest, and by sha256 what gives the bytes of the files that the bundle does not have."""
+
+    manifest: dict
+    contents: dict[str, Callable[[], bytes]]
+    findings: tuple[Finding, ...]
+
+
+def services(
+    source: Source, env: str, aliases: Mapping[str, str] = policy.ALIASES, protected: bool = False
+) -> Services:
+    """Read the services of an organization as one environment has them. Nothing is rendered.
+
+    :param aliases: alias to environment, see ``policy.aliases``.
+    :param protected: whether secrets in plain text are errors.
+    :raises TetraError: listing everything that is wrong with the sources.
+    """
+    environment = overlay.environment_values(source, env, aliases)
+    reader = _Reader(source, environment)
+    reader.read()
+    findings = [*source.findings, *environment.findings, *reader.findings]
+    findings += _unknown_services(environment, reader.files)
+    findings += _depends_findings(reader.services, reader.files)
+    placement, once = _placed(source, reader.files, findings)
+    pins, ranges = _ports(source, env, aliases, reader.files, findings)
+    findings += secrets.plain_findings(reader.services, reader.places, environment, protected)
+    findings += secrets.file_findings(source, protected)
+    raise_on_errors(findings)
+    return Services(
+        reader.services, placement, once, pins, ranges, environment, reader.places, tuple(findings)
+    )
+
+
+def build(
+    source: Source,
+    env: str,
+    services: Services,
+    ports: Mapping[str, int],
+    secret_digests: Mapping[str, str],
+    secrets_key: str | None,
+) -> Built:
+    """Make the release of a bundle for one environment.
+
+    :param services: what :func:`services` returned for the same source and environment.
+    :param ports: service to its port; a service without one is left out.
+    :param secret_digests: name of a secret to its keyed digest, made on the hosts.
+    :param secrets_key: the id of the key that the digests were made with.
+    :raises TetraError: for templates that cannot be rendered, and for secrets without a digest.
+    """
+    files = {path: file.entry for path, file in source.files.items() if path.startswith("files/")}
+    outputs = _outputs(source, _template_values(source, env, services, ports))
+    files.update({path: entry for path, (entry, _data) in outputs.items()})
+    used = _used_digests(services.services, secret_digests)
+    manifest = {
+        "format": release.FORMAT,
+        "kind": "release",
+        "org": source.org.name,
+        "env": env,
+        "bundle": source.digest,
+        "files": dict(sorted(files.items())),
+        "services": {
+            name: _service_entry(services.services[name], ports, files, used) for name in sorted(services.services)
+        },
+        "secrets": used,
+        "secrets_key": secrets_key,
+    }
+    release.check_manifest(manifest)
+    contents = {entry["sha256"]: lambda data=data: data for entry, data in outputs.values()}
+    return Built(manifest, contents, services.findings)
+
+
+def _outputs(source: Source, values: Mapping) -> dict[str, tuple[dict, bytes]]:
+    """The rendered templates: path in the release to entry and content."""
+    rendered = template.render(_template_texts(source), values)
+    result = {}
+    for path in source.paths("templates"):
+        data = rendered[template.output_path(path)]
+        executable = source.files[path].entry["executable"]
+        entry = {"type": "file", "sha256": canonical.sha256(data), "size": len(data), "executable": executable}
+        result[template.output_path(path)] = (entry, data)
+    return result
+
+
+def _used_digests(services: Mapping[str, Service], digests: Mapping[str, str]) -> dict[str, str]:
+    used = secrets.used(services)
+    missing = [name for name in used if name not in digests]
+    if missing:
+        text = f"unknown secret {', '.join(missing)}: the hosts gave no digest of it"
+        raise TetraError(text, hint="add it to tetra_secrets")
+    return {name: digests[name] for name in used}
+
+
+def _service_entry(
+    found: Service, ports: Mapping[str, int], files: Mapping[str, Mapping], digests: Mapping[str, str]
+) -> dict:
+    wire = found.to_wire()
+    own = {"main": ports[found.name]} if found.name in ports else {}
+    digest = release.service_digest(wire, own, files, digests)
+    return {"digest": digest, "definition": wire, "ports": own}
+
+
+def _template_texts(source: Source) -> dict[str, str]:
+    findings = []
+    texts = {}
+    for path in source.paths("templates"):
+        try:
+            texts[path] = source.text(path)
+        except TetraError as error:
+            findings.append(_error(error))
+    raise_on_errors(findings)
+    return texts
+
+
+def _template_values(source: Source, env: str, services: Services, ports: Mapping[str, int]) -> dict:
+    """What templates may name: the environment's values, and where the services of the organization listen."""
+    return {
+        **services.environment.values,
+        "org": source.org.name,
+        "env": env,
+        "services": {name: {"port": ports.get(name)} for name in services.services},
+        "ports": {name: ports[name] for name in services.services if name in ports},
+    }
+
+
+class _Reader:
+    """Reads the definitions one after the other; what is wrong with one does not keep it from the next."""
+
+    def __init__(self, source: Source, environment: EnvironmentValues) -> None:
+        self.source = source
+        self.environment = environment
+        self.variables = environment.variables()
+        self.services: dict[str, Service] = {}
+        self.files: dict[str, str] = {}
+        self.places: dict[tuple[str, str], tuple[str, int]] = {}
+        self.findings: list[Finding] = []
+
+    def read(self) -> None:
+        paths = [path for path in self.source.paths("services") if path.endswith(_SUFFIXES)]
+        for path in paths:
+            if path.count("/") > 1:
+                hint = "definitions stand directly in services/"
+                self.findings.append(Finding(WARNING, "unused", "the definition is not read", path, hint=hint))
+                continue
+            try:
+                self._definition(path)
+            except TetraError as error:
+                self.findings.append(_error(error))
+                # Others may name this service; that it could not be read is not their mistake.
+                self.files.setdefault(overlay.service_name(_base(path)), path)
+        if not paths:
+            hint = "write at least one definition, such as services/web.tsm"
+            self.findings.append(Finding(ERROR, "empty", "the organization has no services", "services/", hint=hint))
+
+    def _definition(self, path: str) -> None:
+        written = definitions.parse(self.source.text(path), path, self.variables)
+        name = _name(written)
+        if name in self.files:
+            hint = "rename one of them: capitals and _ do not make names differ"
+            raise TetraError(f"{self.files[name]} and {path} both define service {name}", hint=hint)
+        self.files[name] = path
+        overrides = self.environment.services.get(name, {})
+        found, findings = service.from_definition(written, self.environment.environment, overrides)
+        added: dict[str, tuple[Value, str, int]] = {}
+        for file in found.env_files:
+            added.update(self._env_file(path, file))
+        if added:
+            shared = {**self.environment.environment, **{key: entry[0] for key, entry in added.items()}}
+            found, findings = service.from_definition(written, shared, overrides)
+        self.findings += findings
+        self.services[name] = found
+        for key in found.environment:
+            self.places[name, key] = self._place(written, name, key, added)
+
+    def _place(self, written: Definition, name: str, key: str, added: Mapping) -> tuple[str, int]:
+        """Where the value of a variable is written, in the order in which one wins over the other."""
+        if key in self.environment.services.get(name, {}):
+            return self.environment.places["services", name, key]
+        if key in written.places:
+            return written.path, written.places[key][0]
+        if key in added:
+            return added[key][1:]
+        return self.environment.places.get(("environment", key), (written.path, 0))
+
+    def _env_file(self, path: str, file: Value) -> dict[str, tuple[Value, str, int]]:
+        """The variables of a file that a definition names: name to value, file and line."""
+        places = [posixpath.normpath(f"{folder}{file}") for folder in ("services/", "environments/", "")]
+        found = [place for place in places if place in self.source.files and not place.startswith("files/")]
+        if not isinstance(file, str) or not found or self.source.files[found[0]].read is None:
+            shown = file if isinstance(file, str) else "a path that only the host knows"
+            hint = f"put it into services/ or environments/; tried {', '.join(places)}" if isinstance(file, str) else (
+                "write a path below services/ or environments/")
+            raise TetraError(f"{path}: the file of variables {shown} is not there", hint=hint)
+        written = definitions.parse(self.source.text(found[0]), found[0], self.variables)
+        return {
+            key: (value, found[0], written.places[key][0])
+            for key, value in written.values.items()
+            if not self._is_ours(written, key)
+        }
+
+    def _is_ours(self, written: Definition, key: str) -> bool:
+        ours = key.startswith(("TSM_", "TETRA_")) or key == "PORT"
+        if ours:
+            message = f"{key} in a file of variables has no effect"
+            hint = "keys of a service stand in its definition or in [services.<name>] of the environment"
+            self.findings.append(Finding(WARNING, "unused", message, written.path, written.places[key][0], 0, hint))
+        return ours
+
+
+def _name(written: Definition) -> str:
+    """The name of a service: its TSM_NAME, or the name of its file."""
+    text = written.values.get("TSM_NAME") or _base(written.path)
+    if not isinstance(text, str):
+        raise TetraError(f"{written.path}: TSM_NAME is not known here", hint="write the name itself")
+    try:
+        return units.service_name(text.strip())[0]
+    except TetraError as error:
+        raise TetraError(f"{written.path}: {error.message}", hint=error.hint) from error
+
+
+def _base(path: str) -> str:
+    return posixpath.basename(path).removesuffix(".sh").removesuffix(".tsm")
+
+
+def _error(error: TetraError) -> Finding:
+    return Finding(ERROR, "invalid", error.message, hint=error.hint)
+
+
+def _suggestion(name: str, known: Iterable[str]) -> str:
+    names = sorted(known)
+    near = units.nearest(name, names)
+    return f"did you mean {near}?" if near else f"the services are {', '.join(names) or 'none'}"
+
+
+def _unknown_services(environment: EnvironmentValues, known: Mapping[str, str]) -> list[Finding]:
+    findings = []
+    for name, table in environment.services.items():
+        if name not in known and table:
+            file, line = environment.places["services", name, next(iter(table))]
+            message = f"services.{name}: there is no service of that name"
+            findings.append(Finding(ERROR, "overlay", message, file, line, 0, _suggestion(name, known)))
+    return findings
+
+
+def _depends_findings(known: Mapping[str, Service], files: Mapping[str, str]) -> list[Finding]:
+    findings = []
+    for name, found in known.items():
+        for other in found.depends:
+            if other not in files:
+                message = f"service {name} depends on {other}, which is not a service"
+                findings.append(Finding(ERROR, "depends", message, files[name], hint=_suggestion(other, files)))
+    circle = _circle({name: sorted(set(found.depends) & set(known)) for name, found in known.items()})
+    if circle:
+        message = f"services depend on each other in a circle: {' -> '.join(circle)}"
+        findings.append(Finding(ERROR, "depends", message, files[circle[0]], hint="one of them must start first"))
+    return findings
+
+
+def _circle(depends: Mapping[str, list[str]]) -> list[str]:
+    """One circle among dependencies, its first name again at the end, or nothing."""
+    left = {name: set(others) for name, others in depends.items()}
+    while True:
+        free = [name for name, others in left.items() if not others]
+        if not free:
+            break
+        for name in free:
+            del left[name]
+        for others in left.values():
+            others.difference_update(free)
+    path: list[str] = [min(left)] if left else []
+    while path and path[-1] not in path[:-1]:
+        path.append(min(left[path[-1]]))
+    return path[path.index(path[-1]) :] if path else []
+
+
+def _placed(
+    source: Source, known: Mapping[str, str], findings: list[Finding]
+) -> tuple[dict[str, list[str]], list[str]]:
+    """Where services run as ``org.toml`` says."""
+    placement = {overlay.service_name(name): list(where) for name, where in source.org.placement.items()}
+    once = [overlay.service_name(name) for name in source.org.once]
+    if not placement and not once:
+        return {}, []
+    file = toml_file.parse(source.data("org.toml"), "org.toml")
+    once_key = ("placement", "once") if file.line("placement", "once") else ("once",)
+    keys = [*(("placement", name) for name in source.org.placement), *((*once_key, name) for name in source.org.once)]
+    for key in keys:
+        if overlay.service_name(key[-1]) not in known:
+            shown = key if key[:-1] == ("placement",) else once_key
+            message = f"{'.'.join(key[:-1])}: {key[-1]} is not a service"
+            findings.append(file.error(shown, message, _suggestion(key[-1], known)))
+    if len(placement) < len(source.org.placement):
+        message = f"two names in [placement] are the same service: {', '.join(sorted(source.org.placement))}"
+        findings.append(file.error(("placement",), message, "keep one of them"))
+    return placement, once
+
+
+def _ports(
+    source: Source, env: str, aliases: Mapping[str, str], known: Mapping[str, str], findings: list[Finding]
+) -> tuple[dict[str, int], dict[str, str]]:
+    """What ``ports.toml`` of the organization says: service to port for one environment, environment to range."""
+    if "ports.toml" not in source.files:
+        return {}, {}
+    try:
+        file = toml_file.parse(source.data("ports.toml"), "ports.toml")
+    except TetraError as error:
+        findings.append(_error(error))
+        return {}, {}
+    findings += file.unknown_keys(_PORT_KEYS)
+    table = file.subtable("ports", findings)
+    pins: dict[str, int] = {}
+    for name, value in table.items():
+        if not isinstance(value, dict):
+            _pin(file, ("ports", name), value, pins, known, findings)
+    for name in sorted(table, key=lambda name: name == env):
+        if isinstance(table[name], dict) and aliases.get(name, name) == env:
+            for key, value in table[name].items():
+                _pin(file, ("ports", name, key), value, pins, known, findings)
+    ranges = {}
+    for name, value in file.subtable("port_ranges", findings).items():
+        try:
+            low, high = units.port_range(value if isinstance(value, str) else repr(value))
+            ranges[aliases.get(name, name)] = f"{low}-{high}"
+        except TetraError as error:
+            findings.append(file.error(("port_ranges", name), f"port_ranges.{name}: {error.message}", error.hint))
+    return pins, ranges
+
+
+def _pin(
+    file: TomlFile,
+    keys: tuple[str, ...],
+    value: object,
+    pins: dict[str, int],
+    known: Mapping[str, str],
+    findings: list[Finding],
+) -> None:
+    """Keep one pin. The original leaves ``name = ""`` behind for a service that it took out."""
+    name = overlay.service_name(keys[-1])
+    key = ".".join(keys)
+    if value == "":
+        return
+    try:
+        number = units.port(value if isinstance(value, int) else repr(value))
+    except TetraError as error:
+        findings.append(file.error(keys, f"{key}: {error.message}", error.hint))
+        return
+    if name in known:
+        pins[name] = number
+    else:
+        findings.append(file.warning(keys, f"{key}: there is no such service", _suggestion(name, known)))
