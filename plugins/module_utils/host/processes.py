@@ -31,6 +31,14 @@ def arguments(pid: int) -> list[str]:
         return []
 
 
+def ending_with(words: list[str]) -> list[int]:
+    """The processes of this user whose command lines end with some words, the oldest first."""
+    pids = [int(name) for name in os.listdir("/proc") if name.isdigit()]
+    found = [pid for pid in pids if arguments(pid)[-len(words):] == words and _is_ours(pid)]
+    started = {pid: fields[19] for pid in found for fields in [_stat(pid)] if fields}
+    return sorted(started, key=lambda pid: (int(started[pid]), pid))
+
+
 def family(pid: int) -> set[int]:
     """A process and all its descendants."""
     children: dict[int, list[int]] = {}
@@ -44,6 +52,13 @@ def family(pid: int) -> set[int]:
         found.add(one)
         left += children.get(one, [])
     return found
+
+
+def _is_ours(pid: int) -> bool:
+    try:
+        return os.stat(f"/proc/{pid}").st_uid == os.geteuid()
+    except FileNotFoundError:
+        return False
 
 
 def _stat(pid: int) -> list[str] | None:

@@ -3,7 +3,8 @@
 """Blobs, bundles and releases of an environment on this host.
 
 Everything is named by what it holds and verified by its name. The order of writing is: blobs, tree, manifest; that of
-removing: tree, manifest, blobs. Whoever changes something holds the lock of the environment.
+removing: tree, manifest, blobs. Whoever changes something holds the lock of the environment, and so what killed runs
+left is removed first.
 """
 
 from __future__ import annotations
@@ -71,7 +72,7 @@ def unpack(environment: Environment, path: str) -> int:
         before it stay; and when the disk refuses.
     """
     with _disk(environment), open(path, "rb") as file:
-        durable.sweep(environment.blobs)
+        environment.sweep()
         wanted = pack.parse_header(file.readline(pack.MAX_HEADER))
         count = sum(_take(environment, file, digest, size) for digest, size in wanted)
         if file.read(1):
@@ -194,6 +195,7 @@ def add_release(environment: Environment, manifest: Mapping) -> None:
     _check_belongs(environment, manifest, "release")
     name = release.digest(manifest)
     with _disk(environment):
+        environment.sweep()
         if _differing(_tree(environment, name), manifest):
             _check_complete(environment, manifest)
             _materialise(environment, name, manifest)
@@ -346,7 +348,6 @@ def _read_manifest(folder: str, digest: str) -> dict:
 
 
 def _materialise(environment: Environment, name: str, record: Mapping) -> None:
-    durable.sweep(environment.releases)
     tree = _tree(environment, name)
     temporary = durable.temporary_path(tree)
     try:

@@ -245,7 +245,10 @@ def follow(path: str, files: Mapping[str, Mapping]) -> str:
             pending += entry["target"].split("/")[::-1]
             links += 1
         if links > _MAX_LINKS:
-            raise TetraError(f"link {path} leads in a circle", hint="let it lead to a file or a folder")
+            raise TetraError(
+                f"link {path} leads in a circle, or over more than {_MAX_LINKS} links",
+                hint="let it lead to a file or a folder",
+            )
     return "/".join(at)
 
 

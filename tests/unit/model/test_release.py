@@ -160,6 +160,15 @@ def test_links_in_a_circle_are_refused(files):
     refused(bundle(files), "in a circle")
 
 
+@pytest.mark.parametrize(("count", "taken"), [(40, True), (41, False)])
+def test_as_many_links_are_followed_as_the_kernel_follows(count, taken):
+    files = {f"link-{number}": link(f"link-{number + 1}") for number in range(count)}
+    if taken:
+        release.check_manifest(bundle(files))
+    else:
+        refused(bundle(files), "link-0 leads in a circle")
+
+
 def test_a_link_to_nothing_is_taken():
     release.check_manifest(bundle({"a": link("nothing/there")}))
 
@@ -380,6 +389,7 @@ VARIABLE = {"var": "TETRA_RELEASE_DIR"}
         (definition(command={"argv": ["run", [VARIABLE, "/templates/web.conf"]]}), ["templates/web.conf"]),
         (definition(command={"shell": "cat templates/web.conf, then"}), ["templates/web.conf"]),
         (definition(command={"shell": "cat templates//web.conf"}), ["templates/web.conf"]),
+        (definition(description="It reads templates/web.conf."), ["templates/web.conf"]),
         (definition(environment={"CONF": "./templates/api/app.env"}), ["templates/api/app.env"]),
         (definition(pre_commands=[{"argv": ["cat", "templates/web.conf"]}]), ["templates/web.conf"]),
         (definition(health={"command": {"shell": "test -f templates/web.conf"}}), ["templates/web.conf"]),

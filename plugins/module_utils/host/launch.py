@@ -1,0 +1,97 @@
+# Copyright: tetra.platform contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The launcher: what the supervisor starts, and what then becomes the service.
+
+It takes everything from one file that only the user of the service can read, so a secret is in no list of processes and
+in no file of a supervisor. Every restart reads the file again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from typing import NoReturn
+
+from ..model.errors import TetraError
+from . import durable
+
+CANNOT_START = 126
+
+_UNTOUCHABLE = (signal.SIGKILL, signal.SIGSTOP)
+
+
+class _CannotStartError(Exception):
+    """Why a service is not started."""
+
+
+def write(path: str, record: Mapping) -> None:
+    """Write a launch file, readable by its owner only.
+
+    :param record: ``argv``, ``cwd``, ``environment``, ``pre_commands`` (list of argument vectors), and whatever else is
+        kept with it; programs are looked for in the PATH of ``environment``.
+    """
+    durable.write_json(path, record, 0o600)
+
+
+def main(path: str) -> int:
+    """Become the service of a launch file.
+
+    :returns: :data:`CANNOT_START`, and says why on standard error; when all goes well, this does not return.
+    """
+    try:
+        _launch(_load(path))
+    except _CannotStartError as error:
+        name = os.path.basename(path)
+        print(f"tsm: {name[:-5] if name.endswith('.json') else name} is not started: {error}", file=sys.stderr)
+        return CANNOT_START
+
+
+def _load(path: str) -> Mapping:
+    try:
+        return durable.read_json(path)
+    except (OSError, TetraError) as error:
+        raise _CannotStartError(f"its launch file cannot be read: {error}") from error
+
+
+def _launch(record: Mapping) -> NoReturn:
+    cwd, environment, argv = record["cwd"], record["environment"], record["argv"]
+    try:
+        os.chdir(cwd)
+    except OSError as error:
+        raise _CannotStartError(f"its working directory {cwd}: {error.strerror}") from error
+    for command in record["pre_commands"]:
+        _run_before(command, environment)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    _forget_the_supervisor()
+    try:
+        os.execvpe(argv[0], argv, environment)
+    except OSError as error:
+        raise _CannotStartError(f"its command {argv[0]}: {error.strerror}") from error
+
+
+def _run_before(command: list[str], environment: Mapping[str, str]) -> None:
+    """Run a command to its end; its output goes where that of the service goes. Arguments are not shown."""
+    try:
+        code = subprocess.run(command, env=dict(environment), stdin=subprocess.DEVNULL, check=False).returncode
+    except OSError as error:
+        raise _CannotStartError(f"the command before it, {command[0]}: {error.strerror}") from error
+    if code:
+        raise _CannotStartError(f"the command before it, {command[0]}, ended with exit code {code}")
+
+
+def _forget_the_supervisor() -> None:
+    """Leave nothing of this process to the service but its three standard files: no signal setting, no descriptor."""
+    for number in signal.valid_signals():
+        if number not in _UNTOUCHABLE:
+            with contextlib.suppress(OSError):
+                signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
+    for name in os.listdir("/proc/self/fd"):
+        if int(name) > 2:
+            with contextlib.suppress(OSError):
+                os.close(int(name))

@@ -1,0 +1,101 @@
+# Copyright: tetra.platform contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What every supervisor can do: keep processes alive that are described by unit specs."""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+from collections.abc import Iterable, Sequence
+
+RUNNING = "running"
+STARTING = "starting"
+BACKOFF = "backoff"
+EXITED = "exited"
+FAILED = "failed"
+STOPPED = "stopped"
+ABSENT = "absent"
+
+
+@dataclasses.dataclass(frozen=True)
+class UnitSpec:
+    """A process to keep alive.
+
+    ``restart`` is always, on-failure or no; ``max_restarts`` fruitless restarts in a row are made, then it is given up.
+    ``stop_timeout`` is how many seconds it has to end by itself. ``log`` is the file for all that it says.
+    """
+
+    unit: str
+    argv: list[str]
+    log: str
+    stop_timeout: float
+    restart: str
+    max_restarts: int
+
+
+@dataclasses.dataclass(frozen=True)
+class ProcessState:
+    """What became of a unit.
+
+    ``running``; ``starting`` (for the first time); ``backoff`` (it ended too early, and waits to be started again);
+    ``exited`` (it ended by itself and is left so); ``failed`` (given up); ``stopped`` (on request); ``absent``.
+    ``pid`` and ``started`` (seconds since the epoch) are of the living process, ``exit_code`` of one that ``exited``
+    (-1 when a signal ended it), ``restarts`` counts since it was last started on request. What is not known is None.
+    """
+
+    unit: str
+    state: str
+    pid: int | None = None
+    started: float | None = None
+    restarts: int | None = None
+    exit_code: int | None = None
+
+
+class Supervisor(abc.ABC):
+    """A program that keeps processes alive; methods take lists, so that a host is one call.
+
+    ``honours`` has the keys of a service definition, without ``TSM_``, that its processes are run by.
+    All methods raise :class:`TetraError`, code ``refused``, when the supervisor cannot be talked to.
+    """
+
+    name = ""
+    honours: frozenset = frozenset()
+
+    @abc.abstractmethod
+    def running(self) -> bool:
+        """Whether the supervisor is there and answers."""
+
+    @abc.abstractmethod
+    def ensure_running(self) -> None:
+        """Start the supervisor, and what it kept alive before, unless it runs; safe when two ask at once."""
+
+    @abc.abstractmethod
+    def shutdown(self) -> None:
+        """End the supervisor and all that it keeps alive; :meth:`ensure_running` brings both back."""
+
+    @abc.abstractmethod
+    def states(self, units: Iterable[str]) -> dict[str, ProcessState]:
+        """The state of each unit; ``absent`` for one that is not defined."""
+
+    @abc.abstractmethod
+    def start(self, specs: Sequence[UnitSpec]) -> None:
+        """Define units and start them together; returns when none is ``starting`` any more.
+
+        One that runs with the very same spec is left alone; one that runs with another is replaced.
+        """
+
+    @abc.abstractmethod
+    def stop(self, units: Sequence[str], remove: bool = True) -> None:
+        """Stop units together; one that is not defined is fine.
+
+        :param remove: forget them as well; else they are ``stopped``, and stay so when the supervisor is started anew.
+        """
+
+    @abc.abstractmethod
+    def tail(self, unit: str, size: int) -> str:
+        """The last ``size`` bytes that a unit has said; empty for one that is not defined or was silent."""
+
+    def restart(self, specs: Sequence[UnitSpec]) -> None:
+        """Start units again, whether they run or not."""
+        self.stop([spec.unit for spec in specs])
+        self.start(specs)
