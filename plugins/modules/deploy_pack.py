@@ -18,6 +18,11 @@ options:
     type: list
     elements: str
     default: []
+  targets:
+    description: Hosts that were observed and will get the bundle; used by the action plugin to fill in O(have).
+    type: list
+    elements: str
+    default: []
 extends_documentation_fragment:
   - tetra.platform.common
   - tetra.platform.common.environment
@@ -51,7 +56,11 @@ from ansible_collections.tetra.platform.plugins.module_utils.host.operations imp
 
 def main() -> None:
     """Run the operation of the same name."""
-    arguments = {**bridge.ENVIRONMENT, "have": {"type": "list", "elements": "str", "default": []}}
+    arguments = {
+        **bridge.ENVIRONMENT,
+        "have": {"type": "list", "elements": "str", "default": []},
+        "targets": {"type": "list", "elements": "str", "default": []},
+    }
     bridge.run_module(deployment.deploy_pack, arguments)
 
 
