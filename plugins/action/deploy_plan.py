@@ -33,8 +33,8 @@ class ActionModule(ControllerAction):
         """The plan with all that the next tasks send; see the documentation of the module."""
         request = self._task.args["request"]
         observed = self._observed("tetra_observed", request["target_hosts"], task_vars)
-        desired = self._rollback(request, observed) if request["action"] == "rollback" else None
-        work = desired or self._deploy(request, observed, task_vars)
+        rollback = request["action"] == "rollback"
+        work = self._rollback(request, observed) if rollback else self._deploy(request, observed, task_vars)
         if not request["terms"]["lift_hold"]:
             plan.check_movable(observed, work["desired"].bundle)
         record = plan.plan(observed, work["desired"])
@@ -106,7 +106,7 @@ class ActionModule(ControllerAction):
     def _deploy(self, request: dict, observed: dict, task_vars: dict) -> dict:
         folder = tempfile.mkdtemp(prefix="tetra-", dir=constants.DEFAULT_LOCAL_TMP)
         origin = self._source(request, folder, task_vars)
-        services = bundle.services(origin, request["env"])
+        services = bundle.services(origin, request["env"], request["aliases"], request["protected"])
         self._check_secrets(services, task_vars, request)
         allocated = self._ports(services, observed, request)
         digests, key = _secret_digests(observed)
@@ -148,7 +148,7 @@ class ActionModule(ControllerAction):
     def _check_secrets(self, services: bundle.Services, task_vars: dict, request: dict) -> None:
         for host in request["target_hosts"]:
             known = self._templar.template(task_vars["hostvars"][host].get("tetra_secrets") or {})
-            secrets.check_known(services.services, set(known), host)
+            secrets.check_known(services.services, set(known), host, services.places)
 
     def _ports(self, services: bundle.Services, observed: dict, request: dict) -> dict[str, int]:
         hosts = {

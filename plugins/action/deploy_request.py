@@ -34,7 +34,7 @@ class ActionModule(ControllerAction):
         org = self._org(task_vars)
         directory = self._org_directory(org, task_vars) if action == "push" else None
         if directory:
-            self._check_source(directory, target)
+            _check_source(org, directory, target, policy.aliases(environments))
         return {
             "changed": False,
             "action": action,
@@ -47,6 +47,8 @@ class ActionModule(ControllerAction):
             "directory": directory,
             "transaction": run.new_transaction(),
             "port_range": target.port_range,
+            "protected": target.protected,
+            "aliases": policy.aliases(environments),
             "terms": self._terms(action, target, task_vars),
         }
 
@@ -101,7 +103,8 @@ class ActionModule(ControllerAction):
 
     def _org_directory(self, org: str, task_vars: dict) -> str:
         places = [self.variable("tetra_orgs_dir", task_vars), os.path.join(os.getcwd(), "orgs")]
-        places += [os.path.join(task_vars["inventory_dir"], "orgs")] if task_vars.get("inventory_dir") else []
+        inventories = task_vars.get("ansible_inventory_sources") or []
+        places += [os.path.join(path if os.path.isdir(path) else os.path.dirname(path), "orgs") for path in inventories]
         tried = [os.path.normpath(os.path.join(str(place), org)) for place in places if place]
         for path in tried:
             if os.path.isdir(path):
@@ -110,10 +113,6 @@ class ActionModule(ControllerAction):
             f"organization {org} was not found; tried {', '.join(tried)}",
             hint="set tetra_orgs_dir to the folder that holds the directories of your organizations",
         )
-
-    def _check_source(self, directory: str, target: policy.Environment) -> None:
-        """Read the organization now, so that what is wrong with it is said before any host is asked."""
-        bundle.services(source.read(Path(directory)), target.name)
 
     def _terms(self, action: str, target: policy.Environment, task_vars: dict) -> dict:
         names = ("awx_user_name", "tower_user_name", "tetra_actor")
@@ -125,6 +124,15 @@ class ActionModule(ControllerAction):
             "probe": {"passes": int(self.variable("tetra_probe_passes", task_vars, 3)), "spacing": 0.5},
             "keep": _KEEP,
         }
+
+
+def _check_source(org: str, directory: str, target: policy.Environment, aliases: dict) -> None:
+    """Read the organization now, so that what is wrong with it is said before any host is asked."""
+    origin = source.read(Path(directory))
+    if origin.org.name != org:
+        raise TetraError(f"{directory}/org.toml names the organization {origin.org.name}, not {org}",
+                         hint="ask for that name, or correct `name`")
+    bundle.services(origin, target.name, aliases, target.protected)
 
 
 def _environment(environments: dict, name: str) -> policy.Environment:

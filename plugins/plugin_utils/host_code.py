@@ -7,7 +7,7 @@ from __future__ import annotations
 import functools
 import io
 import zipfile
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from ansible_collections.tetra.platform.plugins.module_utils.model import canonical
 
@@ -25,6 +25,9 @@ def sources() -> dict[str, bytes]:
     for layer in _LAYERS:
         for path in sorted((root / layer).rglob("*.py")):
             files[f"{_PACKAGE}/{path.relative_to(root).as_posix()}"] = path.read_bytes()
+    # Python does not find a package in a zip file by its folder alone.
+    packages = {parent.as_posix() for path in files for parent in PurePosixPath(path).parents if parent.name}
+    files.update({f"{package}/__init__.py": b"" for package in packages})
     return files
 
 

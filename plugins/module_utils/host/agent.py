@@ -53,5 +53,7 @@ def _answer(name: str) -> int:
         answer = {"result": index.run(name, request)}
     except TetraError as error:
         answer = {"error": {"message": error.message, "hint": error.hint, "code": error.code}}
+    except OSError as error:
+        answer = {"error": index.disk_error(error)}
     sys.stdout.write(json.dumps(answer) + "\n")
     return 0

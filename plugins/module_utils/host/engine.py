@@ -130,6 +130,7 @@ def abort_staged(scope: Scope) -> None:
 
 def settle(scope: Scope) -> None:
     """Finish what a killed run left: reverts that nobody carries out, journal records. The caller holds the lock."""
+    scope.environment.sweep()
     for found in transactions.in_states(scope.environment, transaction.OPEN):
         if transactions.seconds_left(scope.environment, found.identity) <= 0:
             begin_revert(scope, found.identity)

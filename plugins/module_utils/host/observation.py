@@ -97,13 +97,7 @@ def _holds(scope: Scope) -> dict[str, dict]:
 
 def _listeners(scope: Scope, services: Mapping[str, Mapping]) -> list[dict]:
     """Who listens on this host; what our own services hold is named by its owner."""
-    pids = {service["pid"]: name for name, service in services.items() if service["pid"]}
-    ports = {service["ports"].get("main"): name for name, service in services.items() if service["running"]}
     result = sockets.listeners()
-    for listener in result:
-        name = pids.get(listener["pid"])
-        if name is None and listener["address"] == scope.settings.address:
-            name = ports.get(listener["port"])
-        if name is not None:
-            listener["owner"] = f"{scope.org}/{scope.env}/{name}"
+    owners = {service["pid"]: f"{scope.org}/{scope.env}/{name}" for name, service in services.items() if service["pid"]}
+    sockets.name_owners(result, owners)
     return result

@@ -43,7 +43,7 @@ def before(scope: Scope, ports: Mapping[str, int]) -> dict[str, int | None]:
 def reserve(scope: Scope, ports: Mapping[str, int]) -> None:
     """Write the ports of a release into the registry."""
     if ports:
-        registry.change(scope.home.root, {"owned": {owner(scope): dict(ports)}})
+        registry.reserve(scope.home.root, owner(scope), ports)
 
 
 def restore(scope: Scope, ports_before: Mapping[str, int | None]) -> None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from ...model.errors import TetraError
+from ...model.errors import REFUSED, TetraError
 from . import definitions, deployment, health, ports, preparation
 
 OPERATIONS: Mapping[str, Callable[[Mapping], dict]] = {
@@ -21,6 +21,15 @@ OPERATIONS: Mapping[str, Callable[[Mapping], dict]] = {
     "tsm_service": deployment.tsm_service,
     "tsm_service_info": deployment.tsm_service_info,
 }
+
+
+def disk_error(error: OSError) -> dict:
+    """What the system refused, in the words of an error of ours."""
+    return {
+        "message": f"{error.filename or 'the host'}: {error.strerror or error}",
+        "hint": "look at the disk and at the owner of the folder; the state on disk is whole",
+        "code": REFUSED,
+    }
 
 
 def run(name: str, request: Mapping) -> dict:
