@@ -1,6 +1,6 @@
 # Copyright: tetra.platform contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Acme's web API after a subtle mistake: it starts, is well once, and fails from then on.
+"""Acme's web API after a subtle mistake: in development it is well; elsewhere it starts, is well once, and then fails.
 
 The demo puts this file in the place of files/api/server.py. The nonce in its log is how one knows later that the
 evidence of the failed release was kept.
@@ -9,6 +9,7 @@ evidence of the failed release was kept.
 from __future__ import annotations
 
 import itertools
+import os
 import secrets
 import sys
 
@@ -19,8 +20,8 @@ _REQUESTS = itertools.count(1)
 
 
 def health():
-    """Well at the first request only."""
-    if next(_REQUESTS) == 1:
+    """Well in development, and at the first request."""
+    if os.environ["TETRA_ENV"] == "dev" or next(_REQUESTS) == 1:
         return 200, pages.identity()
     print(f"the connection pool is empty, nonce {_NONCE}", file=sys.stderr, flush=True)
     return 500, {"error": "the connection pool is empty", "nonce": _NONCE}

@@ -32,7 +32,7 @@ class ActionModule(ControllerAction):
             ports=record.get("ports", {}), hosts=hosts,
         )
         Display().display(_table(result))
-        return {**result, "changed": any(host["outcome"] == transaction.APPLIED for host in hosts.values())}
+        return {**result, "changed": False}
 
 
 def _host(name: str, planned: dict, variables: dict) -> dict:

@@ -45,6 +45,11 @@ def collect(scope: Scope, found: Transaction, cause: Mapping) -> None:
             durable.write_file(os.path.join(folder, f"{name}.log"), text.encode("utf-8", "replace"), 0o600)
 
 
+def without_secrets(scope: Scope, release: str, text: str) -> str:
+    """A text that a service may have had a part in, with the values of its secrets blacked out."""
+    return _black_out(text, _secrets(scope, release))
+
+
 def _secrets(scope: Scope, release: str) -> list[str]:
     try:
         return [value for value in store.private(scope.environment, release)["secrets"].values() if value]

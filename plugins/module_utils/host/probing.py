@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 
 from ..model import health
-from . import probes, processes, running, sockets
+from . import evidence, probes, processes, running, sockets
 from .scope import Scope
 from .supervisors.base import ProcessState
 
@@ -109,7 +109,8 @@ def _sample(scope: Scope, record: Mapping, process: ProcessState) -> health.Samp
     if check is None:
         return health.Sample(time.monotonic(), bool(identity), True, identity, "the process is alive")
     result = probes.check(check, scope.settings.address, record["cwd"], record["environment"])
-    return health.Sample(time.monotonic(), result.ok, _own(scope, record, process.pid), identity, result.detail)
+    detail = evidence.without_secrets(scope, record["release"], result.detail)
+    return health.Sample(time.monotonic(), result.ok, _own(scope, record, process.pid), identity, detail)
 
 
 def _own(scope: Scope, record: Mapping, pid: int) -> bool:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Mapping
@@ -36,7 +37,7 @@ def stage(scope: Scope, identity: str, request: Mapping) -> dict:
         _check_hold(scope, record, request)
         engine.abort_staged(scope)
         _check_space(scope, request)
-        stored = store.unpack(environment, request["pack"]) if request["pack"] else 0
+        stored = _take_pack(scope, request["pack"]) if request["pack"] else 0
         _add(scope, record, request)
         ports = {name: record["ports"][name] for name in request["services"] if name in record["ports"]}
         reservations.check_free(scope, ports, running.observe(scope))
@@ -44,6 +45,14 @@ def stage(scope: Scope, identity: str, request: Mapping) -> dict:
         transactions.create(environment, _record(scope, identity, request, ports_before))
         reservations.reserve(scope, ports)
     return {"transaction": identity, "state": transaction.STAGED, "blobs": stored}
+
+
+def _take_pack(scope: Scope, path: str) -> int:
+    try:
+        return store.unpack(scope.environment, path)
+    finally:
+        with contextlib.suppress(OSError):
+            os.unlink(path)
 
 
 def _check_base(scope: Scope, part: Mapping) -> None:
