@@ -18,6 +18,8 @@ from ansible_collections.tetra.platform.plugins.module_utils.host import probes,
 
 ADDRESS = "127.0.8.1"
 PATH = os.environ["PATH"]
+# How long a command sleeps that is to be found again; no other run has the same.
+LONG = f"600.{os.getpid()}"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 
@@ -323,7 +325,9 @@ def children_of_this_process():
     return processes.family(os.getpid()) - {os.getpid()}
 
 
-@pytest.mark.parametrize("text", ["sleep 603", "sleep 603 & sleep 603 & wait", "trap '' TERM HUP; sleep 603 & wait"])
+@pytest.mark.parametrize(
+    "text", [f"sleep {LONG}", f"sleep {LONG} & sleep {LONG} & wait", f"trap '' TERM HUP; sleep {LONG} & wait"]
+)
 def test_a_command_that_lasts_too_long_is_ended_with_all_that_it_started(text, tmp_path):
     pids = tmp_path / "pids"
     result = command("sh", "-c", f"echo $$ > {pids}; {text}", timeout=0.4)
@@ -331,7 +335,7 @@ def test_a_command_that_lasts_too_long_is_ended_with_all_that_it_started(text, t
     assert "time" in result.detail
     assert result.seconds < 1.5
     assert processes.identity(int(pids.read_text())) is None
-    until_gone("sleep", "603")
+    until_gone("sleep", LONG)
 
 
 def until_gone(*argv):
@@ -342,11 +346,11 @@ def until_gone(*argv):
 
 
 def test_a_command_that_leaves_something_behind_is_done_when_it_ends_itself():
-    result = command("sh", "-c", "sleep 601 & echo done", timeout=5.0)
+    result = command("sh", "-c", f"sleep {LONG} & echo done", timeout=5.0)
     assert result.ok
     assert result.detail == "exit code 0: done"
     assert result.seconds < 2
-    until_gone("sleep", "601")
+    until_gone("sleep", LONG)
 
 
 def test_a_command_that_closes_its_output_is_still_waited_for():

@@ -1,0 +1,138 @@
+# Copyright: tetra.platform contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A fleet for system tests: the hosts of the demo inventory, in a folder and on loopback addresses of their own."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import shutil
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+LEASE = 8
+HOSTS = ("dev-1", "staging-1", "staging-2")
+
+
+@dataclasses.dataclass
+class Run:
+    """How a playbook ended: exit code, all output, and the result file as data (empty when there is none)."""
+
+    code: int
+    output: str
+    result: dict
+
+    @property
+    def outcome(self) -> str | None:
+        """The outcome that the run told."""
+        return self.result.get("outcome")
+
+
+class Fleet:
+    """Three hosts with an org of their own to change."""
+
+    def __init__(self, folder: Path, network: int) -> None:
+        self.folder = folder
+        self.orgs = folder / "orgs"
+        self.org = self.orgs / "acme"
+        self.state = folder / "state"
+        self.inventory = folder / "inventory"
+        self.secrets = {"API_TOKEN": "first-token"}
+        self.addresses = {host: f"127.0.{network}.{number}" for number, host in enumerate(HOSTS, 1)}
+        shutil.copytree(ROOT / "examples" / "orgs", self.orgs)
+        shutil.copytree(ROOT / "inventories" / "demo", self.inventory)
+        hosts = (self.inventory / "hosts.yml").read_text().replace("127.0.1.", f"127.0.{network}.")
+        (self.inventory / "hosts.yml").write_text(hosts)
+        policy = self.inventory / "group_vars" / "all.yml"
+        policy.write_text(policy.read_text().replace("lease: 30s", f"lease: {LEASE}s"))
+        self.state.mkdir()
+
+    def command(self, name: str, *options: str, **variables: object) -> list[str]:
+        """The command line that runs a playbook on this fleet."""
+        extra = {
+            "tetra_org": "acme", "tetra_orgs_dir": os.fspath(self.orgs), "tetra_demo_dir": os.fspath(self.state),
+            "tetra_result_file": os.fspath(self.folder / "result.json"), **variables,
+        }  # fmt: skip
+        secrets = self.folder / "secrets.json"
+        secrets.write_text(json.dumps({"tetra_secrets": self.secrets}))
+        program = Path(sys.executable).with_name("ansible-playbook")
+        return [os.fspath(program), "-i", os.fspath(self.inventory), f"playbooks/{name}.yml", "-e", json.dumps(extra),
+                "-e", f"@{secrets}", *options]
+
+    def play(self, name: str, *options: str, environment: dict | None = None, **variables: object) -> Run:
+        """Run a playbook to its end."""
+        result = self.folder / "result.json"
+        result.unlink(missing_ok=True)
+        command = self.command(name, *options, **variables)
+        done = subprocess.run(command, cwd=ROOT, env={**os.environ, **(environment or {})}, capture_output=True,
+                              text=True, check=False)
+        found = json.loads(result.read_text()) if result.exists() else {}
+        return Run(done.returncode, done.stdout + done.stderr, found)
+
+    def push(self, *options: str, **variables: object) -> Run:
+        """Push the org to dev."""
+        return self.play("push", *options, tetra_env="dev", **variables)
+
+    def promote(self, *options: str, **variables: object) -> Run:
+        """Promote from dev to staging."""
+        return self.play("promote", *options, tetra_from="dev", tetra_to="staging", **variables)
+
+    def status(self, env: str) -> dict:
+        """What the hosts of an environment run, by host."""
+        return self.play("status", tetra_env=env).result["hosts"]
+
+    def environment(self, host: str) -> Path:
+        """The folder of the environment that a host serves."""
+        return self.state / host / "orgs" / "acme" / host.partition("-")[0]
+
+    def ask(self, host: str, port: int, path: str = "/health") -> tuple[int, str]:
+        """The status and the body of a page of a host; status 0 when nothing answers."""
+        try:
+            with urllib.request.urlopen(f"http://{self.addresses[host]}:{port}{path}", timeout=3) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+        except OSError:
+            return 0, ""
+
+    def touch(self, text: str) -> None:
+        """Change a file that only the API uses, so that a new bundle comes of it."""
+        server = self.org / "files" / "api" / "server.py"
+        server.write_text(f"{server.read_text()}# {text}\n")
+
+    def restore(self) -> None:
+        """Put the org back to what the examples hold."""
+        shutil.rmtree(self.org)
+        shutil.copytree(ROOT / "examples" / "orgs" / "acme", self.org)
+
+    def down(self) -> None:
+        """Stop everything that the fleet started."""
+        self.play("prepare", tsm_state="stopped")
+
+
+@pytest.fixture(scope="module")
+def fleet(tmp_path_factory, request) -> Iterator[Fleet]:
+    """A prepared fleet, one for each file of tests."""
+    made = Fleet(tmp_path_factory.mktemp("fleet"), request.module.NETWORK)
+    try:
+        prepared = made.play("prepare")
+        assert prepared.code == 0, prepared.output
+        yield made
+    finally:
+        made.down()
+
+
+@pytest.fixture(scope="module")
+def promoted(fleet) -> Fleet:
+    """A fleet on which the example organization went from dev to staging."""
+    for run in (fleet.push(), fleet.promote()):
+        assert run.outcome == "applied", run.output
+    return fleet

@@ -1,0 +1,195 @@
+# Copyright: tetra.platform contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The main job on real processes and sockets: promote, promote again, a broken release, holds, rollback."""
+
+from __future__ import annotations
+
+import collections
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from .conftest import ROOT
+
+NETWORK = 71
+API = 4200
+STAGING = ("staging-1", "staging-2")
+
+
+def tree(folder: Path) -> dict:
+    """Every file, folder and link below a folder with its size and time of change."""
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        status = path.lstat()
+        found[os.fspath(path)] = (status.st_size, status.st_mtime_ns, status.st_ino)
+    return found
+
+
+def pids(hosts: dict) -> dict:
+    """The process of each service by host."""
+    return {(name, service): found["pid"] for name, host in hosts.items() for service, found in host["services"].items()}
+
+
+def test_a_promoted_release_answers_on_every_host(promoted):
+    for host in STAGING:
+        status, body = promoted.ask(host, API)
+        assert status == 200
+        assert json.loads(body)["env"] == "staging"
+        assert len(json.loads(body)["release"]) == 64
+
+
+def test_a_second_promotion_changes_not_one_byte(promoted):
+    before, running = tree(promoted.state), pids(promoted.status("staging"))
+    run = promoted.promote()
+    assert (run.code, run.outcome) == (0, "unchanged")
+    assert "changed=0" in run.output
+    assert not [line for line in run.output.splitlines() if "changed=" in line and "changed=0 " not in line]
+    assert tree(promoted.state) == before
+    assert pids(promoted.status("staging")) == running
+
+
+def test_check_mode_tells_the_plan_and_changes_nothing(promoted):
+    promoted.touch("checked")
+    before = tree(promoted.state)
+    run = promoted.push("--check", "--diff")
+    promoted.restore()
+    assert (run.code, run.outcome) == (0, "unchanged")
+    assert "api: restart" in run.output
+    assert tree(promoted.state) == before
+
+
+def test_a_broken_release_puts_itself_back_and_is_held(promoted):
+    old = promoted.ask("staging-1", API)
+    shutil.copy(ROOT / "examples" / "broken" / "server.py", promoted.org / "files" / "api" / "server.py")
+    assert promoted.push().outcome == "applied"
+    run = promoted.promote()
+    assert run.outcome == "rolled_back"
+    assert run.code != 0
+    for host in STAGING:
+        assert promoted.ask(host, API) == old
+        log = next(promoted.environment(host).glob("evidence/*/api.log")).read_text()
+        assert "nonce" in log
+    assert all(host["holds"] for host in promoted.status("staging").values())
+    again = promoted.promote()
+    assert again.outcome == "refused"
+    assert run.result["transaction"] in again.output
+    assert "/health" in again.output
+    promoted.touch("one byte more")
+    assert promoted.push().outcome == "applied"
+    assert promoted.promote().outcome == "rolled_back", "another bundle is tried, and not refused"
+    promoted.restore()
+    assert promoted.push().outcome == "applied"
+    assert promoted.promote().outcome == "unchanged"
+
+
+def test_a_promotion_needs_at_most_five_calls_for_a_host(promoted, tmp_path):
+    promoted.touch("counted")
+    assert promoted.push().outcome == "applied"
+    calls = tmp_path / "calls"
+    counting = {
+        "COUNT_CALLS_FILE": os.fspath(calls), "ANSIBLE_CALLBACK_PLUGINS": os.fspath(Path(__file__).parent),
+        "ANSIBLE_CALLBACKS_ENABLED": "count_calls",
+    }  # fmt: skip
+    run = promoted.promote(environment=counting)
+    assert run.outcome == "applied", run.output
+    counted = collections.Counter(line.split("\t")[1] for line in calls.read_text().splitlines())
+    print("calls per host:", dict(counted))
+    assert set(counted) == {"dev-1", *STAGING}
+    assert max(counted.values()) <= 5
+
+
+def test_what_did_not_change_is_not_restarted(promoted):
+    before = pids(promoted.status("staging"))
+    promoted.touch("restarted")
+    assert promoted.push().outcome == "applied"
+    assert promoted.promote().outcome == "applied"
+    after = pids(promoted.status("staging"))
+    moved = {service for host, service in before if before[host, service] != after[host, service]}
+    assert moved == {"api"}
+
+
+def test_a_rollback_brings_back_a_removed_service_with_its_old_secret(promoted):
+    release = promoted.status("staging")["staging-1"]["current"]
+    seen = promoted.ask("staging-1", API, "/secret")
+    (promoted.org / "services" / "site.tsm").unlink()
+    for name in ("dev", "staging"):
+        overlay = promoted.org / "environments" / f"{name}.toml"
+        overlay.write_text(overlay.read_text().partition("[services.site]")[0])
+    promoted.secrets = {"API_TOKEN": "second-token"}
+    assert promoted.push().outcome == "applied"
+    assert promoted.promote().outcome == "applied"
+    assert promoted.ask("staging-1", 4280, "/")[0] == 0
+    assert promoted.ask("staging-1", API, "/secret") != seen
+    run = promoted.play("rollback", tetra_env="staging")
+    assert run.outcome == "applied", run.output
+    assert promoted.status("staging")["staging-2"]["current"] == release
+    assert promoted.ask("staging-1", 4280, "/")[0] == 200
+    assert promoted.ask("staging-1", API, "/secret") == seen
+    again = promoted.play("rollback", tetra_env="staging")
+    assert again.outcome in ("applied", "refused")
+    if again.outcome == "applied":
+        assert promoted.status("staging")["staging-1"]["current"] != release
+    promoted.secrets = {"API_TOKEN": "first-token"}
+    promoted.restore()
+
+
+@pytest.mark.parametrize(("playbook", "variables", "options", "told"), [
+    ("push", {"tetra_org": "nobody", "tetra_env": "dev"}, (), "was not found"),
+    ("push", {"tetra_env": "devv"}, (), "devv"),
+    ("push", {"tetra_env": "staging"}, (), "not allowed"),
+    ("promote", {"tetra_from": "staging", "tetra_to": "dev"}, (), "dev"),
+    ("promote", {"tetra_from": "dev", "tetra_to": "staging"}, ("--limit", "staging-1"), "leaves out"),
+    ("promote", {"tetra_from": "dev", "tetra_to": "staging"}, ("--limit", "localhost,staging-1"), "leaves out"),
+])  # fmt: skip
+def test_a_wrong_request_is_refused_before_any_host_is_asked(promoted, playbook, variables, options, told):
+    before = tree(promoted.state)
+    run = promoted.play(playbook, *options, **variables)
+    assert run.outcome in ("refused", "invalid"), run.output
+    assert run.code != 0
+    assert told in run.output
+    assert "Traceback" not in run.output
+    assert tree(promoted.state) == before
+
+
+def malformed(org: Path) -> None:
+    (org / "services" / "api.tsm").write_text("TSM_NAME=api\nTSM_COMMAND=$(id)\n")
+
+
+def out_of_range(org: Path) -> None:
+    (org / "services" / "api.tsm").write_text("TSM_NAME=api\nTSM_COMMAND=true\nTSM_PORT=80\n")
+
+
+def missing_variable(org: Path) -> None:
+    (org / "templates" / "extra.conf.j2").write_text("{{ nowhere }}\n")
+
+
+def unknown_secret(org: Path) -> None:
+    with (org / "services" / "api.tsm").open("a") as file:
+        file.write('export OTHER="${secret:NOT_THERE}"\n')
+
+
+def link_out(org: Path) -> None:
+    (org / "files" / "api" / "out").symlink_to("../../../../etc")
+
+
+def same_name(org: Path) -> None:
+    (org / "services" / "Api.tsm").write_text("TSM_COMMAND=true\n")
+
+
+@pytest.mark.parametrize(("spoil", "told"), [
+    (malformed, "api.tsm:2:13"), (out_of_range, "4100-4199"), (missing_variable, "nowhere"),
+    (unknown_secret, "NOT_THERE"), (link_out, "files/api/out"), (same_name, "Api.tsm"),
+])  # fmt: skip
+def test_a_wrong_organization_is_told_and_nothing_is_written(promoted, spoil, told):
+    spoil(promoted.org)
+    before = tree(promoted.state)
+    run = promoted.push()
+    promoted.restore()
+    assert run.outcome == "invalid", run.output
+    assert run.code != 0
+    assert told in run.output
+    assert "Traceback" not in run.output
+    assert tree(promoted.state) == before
