@@ -174,10 +174,10 @@ class ActionModule(ControllerAction):
 
 
 def _secret_digests(observed: dict) -> tuple[dict, str | None]:
-    """The keyed digests to name secrets by: those of the key that the running release was made with, where a host has it."""
+    """The keyed digests to name secrets by: of the key that the running release was made with, where a host has it."""
     arbiter = observed[min(observed)]
     current = arbiter["releases"].get(arbiter["current"]) or {}
-    by_key = {host["secret_digests"]["key"]: host["secret_digests"]["digests"] for _name, host in sorted(observed.items())}
+    by_key = {host["secret_digests"]["key"]: host["secret_digests"]["digests"] for host in observed.values()}
     key = current.get("secrets_key")
     if key not in by_key:
         key = arbiter["secret_digests"]["key"]

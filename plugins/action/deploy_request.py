@@ -143,7 +143,7 @@ def _hosts(environment: policy.Environment, task_vars: dict) -> list[str]:
     hosts = sorted(task_vars["groups"].get(environment.group, []))
     if not hosts:
         raise TetraError(
-            f"environment {environment.name} has no hosts: group {environment.group} of the inventory is empty or missing",
+            f"environment {environment.name} has no hosts: group {environment.group} is empty or missing",
             hint="add its hosts to the inventory, or set `hosts` of the environment in tetra_environments",
             code=REFUSED,
         )

@@ -1,6 +1,6 @@
 # Copyright: tetra.platform contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The last task of a run that moved hosts: what each host ended as, read back from it, and what that makes of the run."""
+"""The last task of a run that moved hosts: what each host ended as, read back from it, and the outcome of all."""
 
 from __future__ import annotations
 

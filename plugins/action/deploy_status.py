@@ -1,6 +1,6 @@
 # Copyright: tetra.platform contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What an environment runs, for a person: services by host, the release that each was started under, what is on hold."""
+"""What an environment runs, for a person: services by host, the release each was started under, what is on hold."""
 
 from __future__ import annotations
 
@@ -54,5 +54,6 @@ def _notes(name: str, host: dict) -> list[str]:
     ]
     found = host["transaction"]
     if found:
-        notes.append(f"{name}: transaction {found['id']} of {found['actor']} is {found['state']} since {found['age']:.0f} s")
+        since = f"since {found['age']:.0f} s"
+        notes.append(f"{name}: transaction {found['id']} of {found['actor']} is {found['state']} {since}")
     return notes

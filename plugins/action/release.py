@@ -1,6 +1,6 @@
 # Copyright: tetra.platform contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The controller's half of the module release: brings the bytes of a release along, and confirms over a fresh connection."""
+"""The controller's half of the module release: brings the bytes along, and confirms over a fresh connection."""
 
 from __future__ import annotations
 

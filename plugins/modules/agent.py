@@ -11,7 +11,8 @@ module: agent
 short_description: Prepare a host for tetra, or stop what it runs
 version_added: 0.1.0
 description:
-  - Makes the folders, installs the agent C(tsm) of this version, writes the settings of the host and starts its supervisor, in one call.
+  - Makes the folders, installs the agent C(tsm) of this version, writes the settings of the host and starts its
+    supervisor, in one call.
 options:
   state:
     description: V(present) prepares the host; V(stopped) stops its supervisor and with it every service.
@@ -24,7 +25,8 @@ options:
     default: auto
     choices: [auto, systemd, supervisord]
   supervisord:
-    description: Path of supervisord; the default is the one beside the Python interpreter, then the one in the search path.
+    description: Path of supervisord; the default is the one beside the Python interpreter, then the one in the
+      search path.
     type: str
     default: ""
   address:

@@ -11,7 +11,8 @@ module: deploy_plan
 short_description: Plan a push, a promotion or a rollback
 version_added: 0.1.0
 description:
-  - From what the hosts run and what is wanted to the plan of the run, once for all hosts. The plan is what check mode shows and what is then done.
+  - From what the hosts run and what is wanted to the plan of the run, once for all hosts. The plan is what check
+    mode shows and what is then done.
 options:
   request:
     description: The result of M(tetra.platform.deploy_request).

@@ -12,8 +12,10 @@ short_description: Resolve what a playbook was asked for
 version_added: 0.1.0
 description:
   - Finds the organization, the environments and their hosts, and refuses what cannot be done before any host is asked.
-  - Reads the variables C(tetra_org), C(tetra_env), C(tetra_from), C(tetra_to), C(tetra_environments), C(tetra_orgs_dir) and others that the README lists.
-  - When the request cannot be done the task succeeds with RV(outcome) set; the next task of the playbook fails with RV(message).
+  - Reads the variables C(tetra_org), C(tetra_env), C(tetra_from), C(tetra_to), C(tetra_environments),
+    C(tetra_orgs_dir) and others that the README lists.
+  - When the request cannot be done the task succeeds with RV(outcome) set; the next task of the playbook fails with
+    RV(message).
 options:
   action:
     description: What is to be done.

@@ -11,7 +11,8 @@ module: deploy_result
 short_description: Tell how a run ended
 version_added: 0.1.0
 description:
-  - Adds up what was read back from the hosts to the outcome of the run, prints it, and sets the statistics C(tetra_outcome) and C(tetra_result).
+  - Adds up what was read back from the hosts to the outcome of the run, prints it, and sets the statistics
+    C(tetra_outcome) and C(tetra_result).
 options:
   request:
     description: The result of M(tetra.platform.deploy_request).

@@ -104,7 +104,11 @@ def main() -> None:
             "required_together": [("address", "port")],
         },
     }
-    bridge.run_module(health.health_check, arguments, required_one_of=[("checks", "org")], required_together=[("org", "env")])
+    bridge.run_module(
+        health.health_check, arguments,
+        required_one_of=[("checks", "org")],
+        required_together=[("org", "env")],
+    )
 
 
 if __name__ == "__main__":

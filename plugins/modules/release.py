@@ -11,9 +11,12 @@ module: release
 short_description: Take a transaction on a host to a state
 version_added: 0.1.0
 description:
-  - Moves one host from one release to another in steps that each survive a kill; the playbooks of the collection use it in the right order.
-  - V(staged) needs the result of M(tetra.platform.deploy_plan); the action plugin brings the bytes and the secrets of the release along.
-  - V(active) arms the revert of the host, switches, and checks what was changed; a service that fails takes the host back at once.
+  - Moves one host from one release to another in steps that each survive a kill; the playbooks of the collection
+    use it in the right order.
+  - V(staged) needs the result of M(tetra.platform.deploy_plan); the action plugin brings the bytes and the secrets
+    of the release along.
+  - V(active) arms the revert of the host, switches, and checks what was changed; a service that fails takes the
+    host back at once.
 options:
   transaction:
     description: Id of the transaction, the same on all hosts of a run.

@@ -39,7 +39,8 @@ EXAMPLES = r"""
 
 RETURN = r"""
 services:
-  description: One entry for each path, with path, name, command, args, cwd, port, environment, health and findings; a value that only a host knows is a list of parts.
+  description: One entry for each path, with path, name, command, args, cwd, port, environment, health and findings;
+    a value that only a host knows is a list of parts.
   returned: success
   type: list
   elements: dict

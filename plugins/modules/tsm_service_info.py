@@ -39,7 +39,8 @@ EXAMPLES = r"""
 
 RETURN = r"""
 services:
-  description: Services by name, each with state, pid, ports, url, release, health, cpu_seconds, memory in bytes, and log when asked for.
+  description: Services by name, each with state, pid, ports, url, release, health, cpu_seconds, memory in bytes,
+    and log when asked for.
   returned: success
   type: dict
 """

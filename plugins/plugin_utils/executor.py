@@ -98,7 +98,7 @@ class HostAction(ActionBase):
         return failure(why, "look with playbooks/status.yml at what the host does now", transaction.UNCONFIRMED)
 
     def prepare(self, request: dict, task_vars: dict) -> dict:
-        """Prepare the host with a request as :meth:`agent_request` makes it, bringing the agent along if it is absent."""
+        """Prepare the host with a request that :meth:`agent_request` made; an absent agent is brought along."""
         answer = self.ask_agent("agent", request)
         if answer is None:
             code = base64.b64encode(host_code.zipapp()).decode("ascii")

@@ -1,6 +1,6 @@
 # Copyright: tetra.platform contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A callback that writes a line for every command that Ansible runs on a host; the file is named by COUNT_CALLS_FILE."""
+"""A callback that writes a line for every command that Ansible runs on a host, into COUNT_CALLS_FILE."""
 
 from __future__ import annotations
 

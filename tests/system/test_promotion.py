@@ -30,7 +30,7 @@ def tree(folder: Path) -> dict:
 
 def pids(hosts: dict) -> dict:
     """The process of each service by host."""
-    return {(name, service): found["pid"] for name, host in hosts.items() for service, found in host["services"].items()}
+    return {(name, key): found["pid"] for name, host in hosts.items() for key, found in host["services"].items()}
 
 
 def test_a_promoted_release_answers_on_every_host(promoted):

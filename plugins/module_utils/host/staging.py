@@ -20,11 +20,11 @@ _SPARE_BYTES = 16 * 1024 * 1024
 def stage(scope: Scope, identity: str, request: Mapping) -> dict:
     """Store a release, reserve its ports and create its transaction.
 
-    :param request: ``plan`` (the plan record), ``host`` (this host's name in it), ``bundle`` and ``manifest`` (manifests,
-        or None when the host has them), ``pack`` (path of a pack file, or None), ``services`` (those of this host),
-        ``secrets`` (name to value), ``actor``, ``reason``, ``lift_hold``, ``lease``, ``probe``, ``keep``, ``heads``.
+    :param request: ``plan`` (the plan record), ``host`` (this host's name in it), ``bundle`` and ``manifest``
+        (manifests, or None when the host has them), ``pack`` (path of a pack file, or None), ``services`` (of this
+        host), ``secrets`` (name to value), ``actor``, ``reason``, ``lift_hold``, ``lease``, ``probe``, ``keep``, ``heads``.
     :returns: the transaction's state, and how many blobs were stored.
-    :raises TetraError: code ``refused`` when the base moved, a transaction is open, space is missing or a port is taken.
+    :raises TetraError: code ``refused`` when the base moved, a transaction is open, or space or a port is missing.
     """
     record = request["plan"]
     part = record["hosts"][request["host"]]

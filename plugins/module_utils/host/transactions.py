@@ -1,6 +1,6 @@
 # Copyright: tetra.platform contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Transactions as files: ``tx/<id>.<state>`` holds the record and is the state; beside it the lease and the decision."""
+"""Transactions as files: ``tx/<id>.<state>`` holds the record and is the state; beside it lease and decision."""
 
 from __future__ import annotations
 

@@ -148,7 +148,8 @@ def _objections(observed: Mapping, bundle: str) -> list[str]:
         )
     hold = observed["holds"].get(bundle)
     if hold:
-        result.append(f"bundle {bundle[:12]} is on hold: {hold['reason']} (transaction {hold['transaction']})")
+        check = f", check {hold['check']}" if hold["check"] else ""
+        result.append(f"bundle {bundle[:12]} is on hold: {hold['reason']} (transaction {hold['transaction']}{check})")
     return result
 
 

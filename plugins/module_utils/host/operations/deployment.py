@@ -50,7 +50,7 @@ def deploy_pack(request: Mapping) -> dict:
     scope = _scope(request)
     current = store.current(scope.environment)
     if current is None:
-        raise TetraError(f"{scope.org}/{scope.env} runs nothing on this host", hint="push something first", code=REFUSED)
+        raise TetraError(f"{scope.org}/{scope.env} runs nothing here", hint="push something first", code=REFUSED)
     manifest = store.bundle(scope.environment, store.manifest(scope.environment, current)["bundle"])
     have = set(request.get("have") or [])
     wanted = {
