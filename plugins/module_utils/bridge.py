@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 
 from ansible.module_utils.basic import AnsibleModule
 
-from .model.errors import TetraError
+from .model.errors import REFUSED, TetraError
 
 TETRA_DIR = {"tetra_dir": {"type": "path", "default": "/var/lib/tetra"}}
 ENVIRONMENT = {**TETRA_DIR, "org": {"type": "str", "required": True}, "env": {"type": "str", "required": True}}
@@ -26,7 +26,16 @@ def run_module(operation: Callable[[Mapping], dict], arguments: Mapping, **optio
     try:
         result = operation(request)
     except TetraError as error:
-        module.fail_json(msg=str(error), code=error.code, hint=error.hint)
+        module.fail_json(msg=str(error), message=error.message, code=error.code, hint=error.hint)
+    except OSError as error:
+        module.fail_json(msg=f"{error.filename or 'the host'}: {error.strerror or error}", code=REFUSED, hint="")
     if not module._diff:
         result.pop("diff", None)
     module.exit_json(**result)
+
+
+def refuse_on_host(name: str) -> None:
+    """Fail: a module whose work is done by the action plugin of its name was run on a host."""
+    AnsibleModule(argument_spec={}, supports_check_mode=True).fail_json(
+        msg=f"{name} works on the controller; call it as a task of a playbook"
+    )

@@ -1,7 +1,7 @@
 #!/usr/bin/python
 # Copyright: tetra.platform contributors
-# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Resolve what a playbook was asked for."""
 
 from __future__ import annotations
@@ -55,14 +55,12 @@ transaction:
   type: str
 """
 
-from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.tetra.platform.plugins.module_utils import bridge
 
 
 def main() -> None:
     """Tell that the work is done by the action plugin of the same name."""
-    AnsibleModule(argument_spec={}, supports_check_mode=True).fail_json(
-        msg="deploy_request works on the controller; call it as a task of a playbook"
-    )
+    bridge.refuse_on_host("deploy_request")
 
 
 if __name__ == "__main__":

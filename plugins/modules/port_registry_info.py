@@ -1,7 +1,7 @@
 #!/usr/bin/python
 # Copyright: tetra.platform contributors
-# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Look at the port registry of a host."""
 
 from __future__ import annotations

@@ -144,7 +144,8 @@ def test_the_api_shows_the_digest_of_its_secret_and_never_the_secret(environment
 
 def test_the_broken_api_is_well_once_and_then_fails_with_a_nonce_in_its_log(release, environment, start, port):
     shutil.copy(EXAMPLES / "broken" / "server.py", release / "files" / "api" / "server.py")
-    process = start("api", ["server.py"], environment("api", TSM_PORT=str(port), GREETING="Hi", API_TOKEN="t"))
+    variables = environment("api", TSM_PORT=str(port), GREETING="Hi", API_TOKEN="t", TETRA_ENV="staging")
+    process = start("api", ["server.py"], variables)
     answers = [get(port, "/health") for _ in range(3)]
     process.terminate()
     nonce = json.loads(answers[1][1])["nonce"]

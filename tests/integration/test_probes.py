@@ -11,6 +11,7 @@ import ssl
 import subprocess
 import threading
 import time
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -151,6 +152,12 @@ def test_what_is_no_url_of_ours_fails(url):
     result = http(url)
     assert not result.ok
     assert result.detail
+
+
+def test_a_server_is_not_asked_for_what_is_no_http():
+    with server(says(OK)) as (port, asked):
+        assert not http(f"ftp://{ADDRESS}:{port}/").ok
+    assert asked == []
 
 
 def test_nobody_there_is_a_failure_at_once():
@@ -308,6 +315,19 @@ def test_a_command_has_the_folder_and_the_environment_of_the_service_and_no_othe
     assert detail == f"exit code 0: {tmp_path} t"
 
 
+def test_a_command_cannot_read_what_is_typed():
+    reader, writer = os.pipe()
+    before = os.dup(0)
+    os.write(writer, b"typed\n")
+    os.dup2(reader, 0)
+    try:
+        assert command("cat").detail == "exit code 0:"
+    finally:
+        os.dup2(before, 0)
+        for descriptor in (reader, writer, before):
+            os.close(descriptor)
+
+
 @pytest.mark.parametrize("words", [("no-such-program",), ("/etc/passwd",)])
 def test_a_command_that_cannot_be_run_fails_and_is_named(words):
     result = command(*words)
@@ -358,7 +378,12 @@ def test_a_command_that_closes_its_output_is_still_waited_for():
 
 
 def test_a_command_that_says_much_is_neither_stuck_nor_kept():
-    result = command("sh", "-c", "head -c 5000000 /dev/zero | tr '\\0' x; exit 3", timeout=10.0)
+    tracemalloc.start()
+    try:
+        result = command("sh", "-c", "head -c 5000000 /dev/zero | tr '\\0' x; exit 3", timeout=10.0)
+        assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    finally:
+        tracemalloc.stop()
     assert result.detail.startswith("exit code 3: xxx")
     assert len(result.detail) < 520
 

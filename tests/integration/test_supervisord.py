@@ -202,7 +202,7 @@ def test_a_long_run_ends_a_row_of_crashes(host):
     assert host.state("one").restarts == 3
 
 
-@pytest.mark.parametrize("content", ["", "x y z\n", "1\n", "-1 -1 -1\n", "\0\xff\n"])
+@pytest.mark.parametrize("content", ["", "x 1 1 1:1\n", "1 x 1 1:1\n", "1 1 x 1:1\n", "1\n", "-1 -1 -1\n", "\0\xff\n"])
 def test_a_damaged_count_does_not_keep_a_service_from_running(host, content):
     host.supervisor.start([host.spec("one", SLEEP)])
     (host.folder / "programs" / "one.starts").write_text(content, encoding="latin-1")
@@ -631,6 +631,7 @@ def foreign_folder(kind, path, tmp_path):
         path.symlink_to(tmp_path / "elsewhere")
     elif kind == "file":
         path.write_text("")
+        path.chmod(0o600)
     else:
         path.mkdir(mode=0o700)
         path.chmod(0o777 if kind == "open" else 0o700)

@@ -40,7 +40,7 @@ def expire(scope: Scope, identity: str) -> str:
     """
     if engine.begin_revert(scope, identity):
         _end_holder(scope, identity)
-    return str(engine.revert(scope, identity, engine.EXPIRED)["state"])
+    return engine.take_back(scope, identity, engine.EXPIRED)
 
 
 def _end_holder(scope: Scope, identity: str) -> None:

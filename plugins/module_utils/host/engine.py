@@ -8,12 +8,13 @@ of the environment. The deadman (``host.deadman``) runs beside it and reverts wh
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import time
 from collections.abc import Mapping
 
-from ..model import plan, transaction
+from ..model import health, plan, transaction
 from ..model.errors import REFUSED, TetraError
 from . import durable, evidence, journal, probing, reservations, running, store, transactions
 from .scope import Scope
@@ -54,13 +55,23 @@ def activate(scope: Scope, identity: str) -> dict:
     if failure:
         return _revert_result(scope, identity, Cause(failure, verdict=True, check="start"), actions, {})
     reports = _watch(scope, found, actions)
-    failed = {name: report for name, report in reports.items() if report.verdict != "healthy" and name not in red}
     wire = {name: {**report.to_wire(), "red_before": name in red} for name, report in reports.items()}
-    if any(report.verdict == "failed" for report in failed.values()):
-        name, report = next((n, r) for n, r in sorted(failed.items()) if r.verdict == "failed")
-        cause = Cause(f"{name}: {report.reason}", verdict=True, check=f"{name}: {report.check}")
+    cause = _failure({name: report for name, report in reports.items() if name not in red})
+    if transactions.load(scope.environment, identity).state != transaction.PROBING:
+        return _result(scope, identity, actions, wire)
+    if cause:
         return _revert_result(scope, identity, cause, actions, wire)
+    transactions.write_proof(scope.environment, identity)
     return _result(scope, identity, actions, wire)
+
+
+def _failure(reports: Mapping[str, probing.Report]) -> Cause | None:
+    """The first service that was not proven healthy; not in time is not healthy."""
+    for name, report in sorted(reports.items()):
+        if report.verdict != health.HEALTHY:
+            late = "it did not become healthy in time: " if report.verdict == health.WAITING else ""
+            return Cause(f"{name}: {late}{report.reason}", verdict=True, check=f"{name}: {report.check}")
+    return None
 
 
 def decide(scope: Scope, identity: str, decision: Mapping) -> dict:
@@ -76,7 +87,7 @@ def confirm(scope: Scope, identity: str) -> dict:
     """Make a switch final, unless the deadman was first; the answer says who won."""
     with locked(scope):
         found = transactions.load(scope.environment, identity)
-        if found.state == transaction.PROBING and transactions.seconds_left(scope.environment, identity) > 0:
+        if found.state == transaction.PROBING and transactions.may_confirm(scope.environment, identity):
             transactions.move(scope.environment, identity, transaction.PROBING, transaction.CONFIRMED)
         found = transactions.load(scope.environment, identity)
         if found.state == transaction.CONFIRMED:
@@ -93,13 +104,19 @@ def _await_end(scope: Scope, identity: str) -> None:
 
 def revert(scope: Scope, identity: str, cause: Cause) -> dict:
     """Take a host back to the release before; a transaction that already ended is only reported."""
+    take_back(scope, identity, cause)
+    _disarm(scope, identity)
+    return _result(scope, identity, {}, {})
+
+
+def take_back(scope: Scope, identity: str, cause: Cause) -> str:
+    """The revert itself, without ending the deadman, who may be the caller; the state that it ended in."""
     begin_revert(scope, identity)
     with locked(scope):
         found = transactions.load(scope.environment, identity)
         if found.state == transaction.ROLLING_BACK:
             _finish_revert(scope, found, cause)
-            _disarm(scope, identity)
-    return _result(scope, identity, {}, {})
+    return transactions.load(scope.environment, identity).state
 
 
 def begin_revert(scope: Scope, identity: str) -> bool:
@@ -135,6 +152,7 @@ def settle(scope: Scope) -> None:
         if transactions.seconds_left(scope.environment, found.identity) <= 0:
             begin_revert(scope, found.identity)
             _finish_revert(scope, transactions.load(scope.environment, found.identity), EXPIRED)
+    _sweep_deadmen(scope)
     ended = (transaction.CONFIRMED, transaction.ROLLED_BACK, transaction.ROLLBACK_FAILED)
     written = {record.get("transaction") for record in journal.read(scope.environment)}
     for identity, state in transactions.states(scope.environment).items():
@@ -144,6 +162,14 @@ def settle(scope: Scope) -> None:
                 _finish_confirmed(scope, found)
             else:
                 _journal(scope, found, state, Cause("written after an interruption", verdict=False))
+
+
+def _sweep_deadmen(scope: Scope) -> None:
+    """Forget the deadmen of transactions that ended; one that carried out a revert could not remove itself."""
+    known = transactions.states(scope.environment)
+    ended = [name for name, state in known.items() if not transaction.TRANSITIONS[state]]
+    states = scope.supervisor.states(scope.deadman_unit(name) for name in ended)
+    scope.supervisor.stop([unit for unit, state in states.items() if state.state != "absent"], remove=True)
 
 
 def locked(scope: Scope):
@@ -336,7 +362,9 @@ def _abort(scope: Scope, found: Transaction) -> None:
 
 
 def _end(scope: Scope, found: Transaction, state: str, cause: Cause) -> None:
-    _journal(scope, found, state, cause)
+    # A journal that cannot be written must not keep the host between two releases; settle writes the record later.
+    with contextlib.suppress(TetraError, OSError):
+        _journal(scope, found, state, cause)
     transactions.move(scope.environment, found.identity, transaction.ROLLING_BACK, state)
 
 

@@ -54,6 +54,15 @@ def family(pid: int) -> set[int]:
     return found
 
 
+def usage(pid: int) -> dict:
+    """What a process used so far: ``cpu_seconds`` and ``memory``, its resident bytes; zeros when it is gone."""
+    fields = _stat(pid)
+    if not fields:
+        return {"cpu_seconds": 0.0, "memory": 0}
+    ticks = int(fields[11]) + int(fields[12])
+    return {"cpu_seconds": ticks / os.sysconf("SC_CLK_TCK"), "memory": int(fields[21]) * os.sysconf("SC_PAGE_SIZE")}
+
+
 def _is_ours(pid: int) -> bool:
     try:
         return os.stat(f"/proc/{pid}").st_uid == os.geteuid()

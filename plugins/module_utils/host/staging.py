@@ -22,7 +22,8 @@ def stage(scope: Scope, identity: str, request: Mapping) -> dict:
 
     :param request: ``plan`` (the plan record), ``host`` (this host's name in it), ``bundle`` and ``manifest``
         (manifests, or None when the host has them), ``pack`` (path of a pack file, or None), ``services`` (of this
-        host), ``secrets`` (name to value), ``actor``, ``reason``, ``lift_hold``, ``lease``, ``probe``, ``keep``, ``heads``.
+        host), ``secrets`` (name to value), ``actor``, ``reason``, ``lift_hold``, ``lease``, ``probe``, ``keep`` and
+        ``heads``.
     :returns: the transaction's state, and how many blobs were stored.
     :raises TetraError: code ``refused`` when the base moved, a transaction is open, or space or a port is missing.
     """

@@ -108,6 +108,16 @@ def holder(environment: Environment, identity: str) -> str | None:
         return None
 
 
+def write_proof(environment: Environment, identity: str) -> None:
+    """Note that the services of a transaction were proven healthy; without it nothing is confirmed."""
+    durable.write_file(_beside(environment, identity, "proven"), b"", 0o600)
+
+
+def may_confirm(environment: Environment, identity: str) -> bool:
+    """Whether the services were proven healthy and the lease still runs."""
+    return os.path.exists(_beside(environment, identity, "proven")) and seconds_left(environment, identity) > 0
+
+
 def write_decision(environment: Environment, identity: str, decision: Mapping) -> None:
     """Keep what was decided for the whole fleet, before any host acts on it."""
     durable.write_file(_beside(environment, identity, "decision"), _encode({"format": 1, **decision}), 0o600)

@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 
 from ...model.errors import REFUSED, TetraError
-from .. import engine, keys, observation, running, staging, store
+from .. import engine, keys, observation, probing, processes, running, staging, store
 from ..scope import Scope, open_scope
 
 _IDENTITY = re.compile(r"^[0-9]{8}t[0-9]{6}-[0-9a-f]{8}$")
@@ -63,11 +63,14 @@ def deploy_pack(request: Mapping) -> dict:
 
 
 def tsm_service_info(request: Mapping) -> dict:
-    """The services of an environment on this host with their states, and the last lines of their logs if asked for."""
+    """The services of an environment here, with state, health, use of the machine, and the end of logs if asked for."""
     scope = _scope(request)
     services = running.observe(scope)
+    samples = probing.check_once(scope, services)
     for name, service in services.items():
         service["url"] = observation.url(scope, service)
+        service["health"] = {"ok": samples[name].good, "detail": samples[name].detail}
+        service.update(processes.usage(service["pid"] or 0))
         if request.get("log_lines"):
             text = scope.supervisor.tail(scope.unit(name), 64 * 1024)
             service["log"] = text.splitlines()[-request["log_lines"]:]

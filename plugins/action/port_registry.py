@@ -1,0 +1,13 @@
+# Copyright: tetra.platform contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The controller's half of the module port_registry: asks the agent of the host to change the port registry."""
+
+from __future__ import annotations
+
+from ansible_collections.tetra.platform.plugins.plugin_utils.executor import HostAction
+
+
+class ActionModule(HostAction):
+    """Change the port registry of a host."""
+
+    operation = "port_registry"

@@ -1,0 +1,95 @@
+# Copyright: tetra.platform contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The modules as Ansible runs them: over the local connection, on a host of their own, with and without an agent."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+ADDRESS = "127.0.74.1"
+
+
+@pytest.fixture(scope="module")
+def host(tmp_path_factory):
+    """A prepared host, as a function that runs one module on it and gives its result."""
+    folder = tmp_path_factory.mktemp("host")
+    supervisord = Path(sys.executable).with_name("supervisord")
+    extra = {
+        "tetra_dir": os.fspath(folder / "tetra"), "ansible_python_interpreter": os.path.realpath(sys.executable),
+        "tetra_supervisord": os.fspath(supervisord), "tetra_address": ADDRESS,
+    }  # fmt: skip
+
+    def run(module: str, *options: str, **arguments: object) -> dict:
+        shutil.rmtree(folder / "out", ignore_errors=True)
+        command = [Path(sys.executable).with_name("ansible"), "localhost", "-m", f"tetra.platform.{module}", "-a",
+                   json.dumps(arguments), "-e", json.dumps(extra), "--tree", folder / "out", *options]
+        subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        return json.loads((folder / "out" / "localhost").read_text())
+
+    made = run("agent", supervisor="supervisord")
+    assert made["changed"], made
+    yield run
+    run("agent", state="stopped")
+
+
+def test_a_prepared_host_is_left_alone(host):
+    again = host("agent", supervisor="supervisord")
+    assert again["changed"] is False
+    assert again["changes"] == []
+
+
+def test_named_ports_are_set_once_and_seen(host):
+    first = host("port_registry", "--diff", ports={"metrics": 9100, "gateway": "auto"})
+    assert first["changed"]
+    assert first["ports"]["metrics"] == 9100
+    assert host("port_registry", ports={"metrics": 9100, "gateway": "auto"})["changed"] is False
+    assert host("port_registry_info")["ports"]["plain"]["metrics"] == 9100
+
+
+def test_check_mode_of_the_registry_writes_nothing(host):
+    assert host("port_registry", "--check", ports={"later": 9200})["changed"]
+    assert "later" not in host("port_registry_info")["ports"]["plain"]
+
+
+def test_a_wrong_port_fails_with_a_reason(host):
+    result = host("port_registry", ports={"metrics": "4000; rm"})
+    assert result["code"] == "invalid"
+    assert "4000; rm" in result["msg"]
+
+
+def test_definitions_are_read_and_never_run(host, tmp_path):
+    canary = tmp_path / "canary"
+    good, bad = tmp_path / "good.tsm", tmp_path / "bad.tsm"
+    good.write_text("TSM_NAME=api\nTSM_COMMAND='python3 server.py --fast'\nTSM_PORT=8000+\n")
+    bad.write_text(f"TSM_NAME=bad\nTSM_COMMAND=$(touch {canary})\n")
+    read, refused = host("service_definition_info", paths=[os.fspath(good), os.fspath(bad)])["services"]
+    assert (read["name"], read["command"], read["args"]) == ("api", "python3", ["server.py", "--fast"])
+    assert refused["name"] is None
+    assert "bad.tsm:2:13" in refused["findings"][0]["message"]
+    assert not canary.exists()
+
+
+def test_an_environment_without_releases_is_seen_as_that(host):
+    found = host("release_info", org="acme", env="dev")
+    assert (found["current"], found["services"], found["epoch"]) == (None, {}, 0)
+    assert host("tsm_service_info", org="acme", env="dev")["services"] == {}
+
+
+def test_a_check_of_a_closed_port_is_unhealthy_and_does_not_fail(host):
+    result = host("health_check", checks=[{"name": "closed", "address": "127.0.74.9", "port": 9}])
+    assert result["healthy"] is False
+    assert "code" not in result
+
+
+def test_a_service_that_is_not_there_is_named(host):
+    result = host("tsm_service", org="acme", env="dev", services=[{"name": "ghost", "state": "started"}])
+    assert result["code"] in ("invalid", "refused")
+    assert "ghost" in result["msg"]
