@@ -81,16 +81,16 @@ def tsm_service(request: Mapping) -> dict:
     """Bring services of an environment to a state: ``started``, ``stopped`` (remembered) or ``restarted``."""
     scope = _scope(request)
     services = request["services"]
+    known = running.observe(scope)
+    unknown = sorted({service["name"] for service in services} - set(known))
+    if unknown:
+        raise TetraError(
+            f"{scope.org}/{scope.env} has no service {', '.join(unknown)} on this host",
+            hint=f"it has {', '.join(sorted(known)) or 'none'}",
+        )
     with engine.locked(scope):
         engine.check_no_open_transaction(scope)
-        observed = running.observe(scope)
-        unknown = sorted({service["name"] for service in services} - set(observed))
-        if unknown:
-            raise TetraError(
-                f"{scope.org}/{scope.env} has no service {', '.join(unknown)} on this host",
-                hint=f"it has {', '.join(sorted(observed)) or 'none'}",
-            )
-        return running.bring_to(scope, observed, services, bool(request.get("check")))
+        return running.bring_to(scope, running.observe(scope), services, bool(request.get("check")))
 
 
 def _stage(scope: Scope, identity: str, request: Mapping) -> dict:
