@@ -30,8 +30,9 @@ def host(tmp_path_factory):
     def run(module: str, *options: str, **arguments: object) -> dict:
         shutil.rmtree(folder / "out", ignore_errors=True)
         given = json.dumps(arguments) if arguments else ""
-        command = [Path(sys.executable).with_name("ansible"), "localhost", "-m", f"tetra.platform.{module}", "-a", given,
-                   "-e", json.dumps(extra), "--tree", folder / "out", *options]
+        program = Path(sys.executable).with_name("ansible")
+        command = [program, "localhost", "-m", f"tetra.platform.{module}", "-a", given, "-e", json.dumps(extra)]
+        command += ["--tree", folder / "out", *options]
         subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
         return json.loads((folder / "out" / "localhost").read_text())
 

@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.tetra.platform.plugins.module_utils.host import launch, processes
 from ansible_collections.tetra.platform.plugins.module_utils.host.layout import Home
-from ansible_collections.tetra.platform.plugins.module_utils.host.supervisors import base, rpc, supervisord
+from ansible_collections.tetra.platform.plugins.module_utils.host.supervisors import base, programs, rpc, supervisord
 from ansible_collections.tetra.platform.plugins.module_utils.model.errors import TetraError
 
 SLEEP = ["/bin/sleep", "600"]
@@ -180,6 +180,24 @@ def test_a_service_that_was_given_up_can_be_started_again(host):
     until(lambda: host.state("one").state == "failed")
     host.supervisor.start([host.spec("one", SLEEP, max_restarts=0)])
     assert host.state("one").state == "running"
+
+
+def test_a_service_that_was_given_up_is_started_again_with_the_same_spec(host):
+    repaired = host.root / "repaired"
+    spec = host.shell("one", f"test -e {shlex.quote(str(repaired))} || exit 3; exec sleep 600", max_restarts=0)
+    host.supervisor.start([spec])
+    until(lambda: host.state("one").state == "failed")
+    repaired.touch()
+    host.supervisor.start([spec])
+    assert host.state("one").state == "running"
+
+
+def test_start_waits_for_one_that_takes_longer_to_begin(host, monkeypatch):
+    monkeypatch.setattr(programs, "GUARD", f"sleep 1\n{programs.GUARD}")
+    begun = time.monotonic()
+    host.supervisor.start([host.spec("one", SLEEP)])
+    assert host.state("one").state == "running"
+    assert time.monotonic() - begun > 1
 
 
 def test_a_service_without_restarts_is_given_up_at_once(host):

@@ -71,10 +71,9 @@ class Supervisord(Supervisor):
     def running(self) -> bool:
         """Whether supervisord answers and is not about to end."""
         try:
-            state = self._client.call("supervisor.getState", timeout=2.0, accept=(_SHUTS_DOWN,))
+            return self._client.call("supervisor.getState", timeout=2.0, accept=(_SHUTS_DOWN,)) is not None
         except SilentError:
             return False
-        return state is not None and state["statecode"] == 1
 
     def ensure_running(self) -> None:
         """Start supervisord, free of this process, its session and its descriptors, unless it answers.
@@ -244,7 +243,7 @@ class Supervisord(Supervisor):
             for unit in left:
                 if known[unit]["state"] in _TO_STOP:
                     self._call("supervisor.stopProcess", unit, False, accept=(_NOT_RUNNING, _BAD_NAME))
-                elif known[unit]["state"] != _STOPPING:
+                else:
                     self._call("supervisor.removeProcessGroup", unit, accept=(_STILL_RUNNING, _BAD_NAME))
             known = self._known()
             left = [unit for unit in left if unit in known]
