@@ -312,8 +312,8 @@ class Supervisord(Supervisor):
         deadline = time.monotonic() + _SPAWN_TIMEOUT
         while not self.running():
             if time.monotonic() > deadline or (_read(said) and self._pid() is None):
-                lines = (_read(said) or "").splitlines()
-                why = next((line for line in lines if line.startswith("Error: ")), "it does not answer")
+                lines = (_read(said) or "it does not answer").splitlines()
+                why = next((line for line in lines if line.startswith("Error: ")), lines[-1])
                 hint = f"look at {said}, or run: {shlex.join(command)}"
                 raise TetraError(f"supervisord did not start: {why}", hint=hint, code=REFUSED)
             time.sleep(_PAUSE)
