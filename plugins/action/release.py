@@ -18,7 +18,6 @@ class ActionModule(HostAction):
     """Take a transaction on a host to a state."""
 
     operation = "release"
-    TRANSFERS_FILES = True
 
     def request(self, task_vars: dict) -> dict:
         """The task's arguments; those of a stage are made from the plan and from the host's own secrets."""

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-LEASE = 10
+LEASE = 12
 HOSTS = ("dev-1", "staging-1", "staging-2")
 
 

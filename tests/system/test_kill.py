@@ -19,7 +19,6 @@ NETWORK = 72
 API = 4200
 STAGING = ("staging-1", "staging-2")
 GRACE = 10
-NEXT = {"armed": "activated", "activated": "probing"}
 
 
 def states(fleet: Fleet, host: str) -> dict[str, str]:
@@ -54,8 +53,9 @@ def kill_at(fleet: Fleet, moment: str, host: str) -> str:
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
     )  # fmt: skip
     folder = fleet.environment(host) / "tx"
-    wait_for(lambda: any(state == "armed" for state in states(fleet, host).values()))
-    (identity,) = [name for name, state in states(fleet, host).items() if state == "armed"]
+    before = set(os.listdir(folder))
+    wait_for(lambda: "armed" in states(fleet, host).values())
+    identity = next((name for name, state in states(fleet, host).items() if state == "armed"), "missed")
     doomed = agents(fleet)
     if moment == "before confirm":
         wait_for((folder / f"{identity}.decision").exists)
@@ -66,34 +66,51 @@ def kill_at(fleet: Fleet, moment: str, host: str) -> str:
     kill(sorted(processes.family(controller.pid)))
     kill(agents(fleet))
     controller.wait()
+    assert set(os.listdir(folder)) != before, "no transaction was begun"
     return states(fleet, host).get(identity, "ended")
 
 
-def wait_for(condition, seconds: float = 30.0) -> None:
+def wait_for(condition, seconds: float = 20.0) -> bool:
+    """Wait until something is so; whether it came to that."""
     end = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < end, "it did not come to that"
+        if time.monotonic() > end:
+            return False
+    return True
+
+
+def holds(fleet: Fleet) -> set[str]:
+    return {path.name for name in STAGING for path in (fleet.environment(name) / "holds").iterdir()}
+
+
+def killed_and_back(fleet: Fleet, moment: str, host: str, attempt: int) -> str:
+    """Kill a promotion, and check that the hosts come back by themselves and can then go on; the state at the kill."""
+    old = fleet.ask(host, API)
+    assert old[0] == 200
+    if moment != "before confirm":
+        shutil.copy(ROOT / "examples" / "broken" / "server.py", fleet.org / "files" / "api" / "server.py")
+    fleet.touch(f"{moment} {host} {attempt}")
+    assert fleet.push().outcome == "applied"
+    held = holds(fleet)
+    found = kill_at(fleet, moment, host)
+    begun = time.monotonic()
+    assert wait_for(lambda: not any(states(fleet, name) for name in STAGING), LEASE + GRACE)
+    left = LEASE + GRACE - (time.monotonic() - begun)
+    assert wait_for(lambda: all(fleet.ask(name, API) == old for name in STAGING), left)
+    print(f"killed at {moment} of {host}: the transaction was {found}; back after {time.monotonic() - begun:.1f} s")
+    if found != "ended":
+        assert holds(fleet) == held, "an expiry is no verdict"
+    fleet.restore()
+    assert fleet.push().outcome == "applied"
+    run = fleet.promote()
+    assert run.outcome in ("applied", "unchanged"), run.output
+    assert fleet.ask(host, API)[0] == 200
+    return found
 
 
 @pytest.mark.parametrize("host", STAGING)
 @pytest.mark.parametrize("moment", ["armed", "activated", "probing", "before confirm"])
 def test_a_killed_promotion_is_taken_back_by_the_host_alone(promoted, moment, host):
-    old = promoted.ask(host, API)
-    assert old[0] == 200
-    if moment != "before confirm":
-        shutil.copy(ROOT / "examples" / "broken" / "server.py", promoted.org / "files" / "api" / "server.py")
-    promoted.touch(f"{moment} {host}")
-    assert promoted.push().outcome == "applied"
-    found = kill_at(promoted, moment, host)
-    begun = time.monotonic()
-    print(f"killed at {moment} of {host}: the transaction was {found}")
-    wait_for(lambda: not any(states(promoted, name) for name in STAGING), LEASE + GRACE)
-    wait_for(lambda: all(promoted.ask(name, API) == old for name in STAGING),
-             LEASE + GRACE - (time.monotonic() - begun))
-    print(f"back after {time.monotonic() - begun:.1f} s")
-    assert all(not list((promoted.environment(name) / "holds").iterdir()) for name in STAGING) or found == "ended"
-    promoted.restore()
-    assert promoted.push().outcome == "applied"
-    run = promoted.promote()
-    assert run.outcome in ("applied", "unchanged"), run.output
-    assert promoted.ask(host, API)[0] == 200
+    wanted = "probing" if moment == "before confirm" else moment
+    # Some states last for a few milliseconds only, so a busy machine may miss one.
+    assert wanted in (killed_and_back(promoted, moment, host, attempt) for attempt in range(4))
