@@ -21,6 +21,7 @@ def watch(scope: Scope, identity: str) -> str:
 
     :returns: the state that the transaction ended in.
     """
+    transactions.sign(scope.environment, identity, transactions.WATCHER)
     while True:
         state = transactions.load(scope.environment, identity).state
         if not transaction.TRANSITIONS[state]:
@@ -44,18 +45,17 @@ def expire(scope: Scope, identity: str) -> str:
 
 
 def _end_holder(scope: Scope, identity: str) -> None:
-    holder = transactions.holder(scope.environment, identity)
+    holder = transactions.signed(scope.environment, identity, transactions.HOLDER)
     if not holder:
         return
-    pid = int(holder.partition(":")[0])
     for wanted in (signal.SIGTERM, signal.SIGKILL):
-        if processes.identity(pid) != holder:
+        if not processes.lives(holder):
             return
-        os.kill(pid, wanted)
-        _wait_for_end(pid, holder)
+        os.kill(processes.pid(holder), wanted)
+        _wait_for_end(holder)
 
 
-def _wait_for_end(pid: int, holder: str) -> None:
+def _wait_for_end(holder: str) -> None:
     end = time.monotonic() + _GRACE
-    while processes.identity(pid) == holder and time.monotonic() < end:
+    while processes.lives(holder) and time.monotonic() < end:
         time.sleep(0.05)

@@ -16,14 +16,16 @@ from collections.abc import Mapping
 
 from ..model import health, plan, transaction
 from ..model.errors import REFUSED, TetraError
-from . import durable, evidence, journal, probing, reservations, running, store, transactions
+from . import durable, evidence, journal, probing, processes, reservations, running, store, transactions
 from .scope import Scope
 from .supervisors.base import UnitSpec
 from .transactions import Transaction
 
 _LOCK_TIMEOUT = 30.0
+_ARMING_TIMEOUT = 10.0
 _LEASE_RESERVE = 2.0
 _PROBE_LIMIT_OF_A_REVERT = 60.0
+_NEVER_GIVE_UP = 1_000_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -224,11 +226,10 @@ def _arm(scope: Scope, found: Transaction) -> None:
     identity = found.identity
     scope.supervisor.ensure_running()
     remake(scope, found.record["from"])
-    transactions.write_holder(scope.environment, identity)
+    transactions.sign(scope.environment, identity, transactions.HOLDER)
     transactions.write_lease(scope.environment, identity, found.record["lease"])
-    unit = scope.deadman_unit(identity)
     scope.supervisor.start([_deadman(scope, identity)])
-    if scope.supervisor.states([unit])[unit].state != "running":
+    if not _is_watched(scope, identity):
         _disarm(scope, identity)
         raise TetraError(
             f"the revert of transaction {identity} could not be armed, so nothing was switched",
@@ -239,6 +240,17 @@ def _arm(scope: Scope, found: Transaction) -> None:
     transactions.move(scope.environment, identity, transaction.STAGED, transaction.ARMED)
 
 
+def _is_watched(scope: Scope, identity: str) -> bool:
+    """Whether the deadman lives and has signed, which he does once he has loaded and read all that he needs."""
+    end = time.monotonic() + _ARMING_TIMEOUT
+    while time.monotonic() < end:
+        watcher = transactions.signed(scope.environment, identity, transactions.WATCHER)
+        if watcher and processes.lives(watcher):
+            return True
+        time.sleep(0.02)
+    return False
+
+
 def _deadman(scope: Scope, identity: str) -> UnitSpec:
     return UnitSpec(
         unit=scope.deadman_unit(identity),
@@ -246,7 +258,7 @@ def _deadman(scope: Scope, identity: str) -> UnitSpec:
         log=_deadman_log(scope, identity),
         stop_timeout=5.0,
         restart="on-failure",
-        max_restarts=10,
+        max_restarts=_NEVER_GIVE_UP,
     )
 
 

@@ -13,6 +13,16 @@ def identity(pid: int) -> str | None:
     return f"{pid}:{fields[19]}" if fields and fields[0] != "Z" else None
 
 
+def lives(known: str) -> bool:
+    """Whether the process with an identity still runs."""
+    return identity(pid(known)) == known
+
+
+def pid(known: str) -> int:
+    """The pid in an identity."""
+    return int(known.partition(":")[0])
+
+
 def command(pid: int) -> str:
     """The short name of a process, without its arguments, which could hold a secret; empty when it is gone."""
     try:

@@ -14,6 +14,11 @@ from ..model.errors import REFUSED, TetraError
 from . import durable, processes
 from .layout import Environment
 
+HOLDER = "holder"
+"""The part of the run that works on a transaction under the lock."""
+WATCHER = "watcher"
+"""The part of the deadman, who signs once he can take the host back."""
+
 _BOOT_ID = "/proc/sys/kernel/random/boot_id"
 
 
@@ -94,16 +99,16 @@ def seconds_left(environment: Environment, identity: str) -> float:
     return float(lease["deadline"]) - time.monotonic() if lease["boot"] == boot_id() else 0.0
 
 
-def write_holder(environment: Environment, identity: str) -> None:
-    """Name this process as the one that works on a transaction."""
-    holder = {"format": 1, "identity": processes.identity(os.getpid())}
-    durable.write_file(_beside(environment, identity, "holder"), _encode(holder), 0o600)
+def sign(environment: Environment, identity: str, part: str) -> None:
+    """Name this process as the one that plays a part in a transaction: ``HOLDER`` or ``WATCHER``."""
+    record = {"format": 1, "identity": processes.identity(os.getpid())}
+    durable.write_file(_beside(environment, identity, part), _encode(record), 0o600)
 
 
-def holder(environment: Environment, identity: str) -> str | None:
-    """The process identity (``pid:start``) of who last worked on a transaction."""
+def signed(environment: Environment, identity: str, part: str) -> str | None:
+    """The process identity (``pid:start``) of who last played a part in a transaction, living or not."""
     try:
-        return str(durable.read_json(_beside(environment, identity, "holder"))["identity"])
+        return str(durable.read_json(_beside(environment, identity, part))["identity"])
     except (TetraError, FileNotFoundError):
         return None
 

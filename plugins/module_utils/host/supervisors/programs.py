@@ -18,6 +18,8 @@ from .base import UnitSpec
 
 # A run shorter than this many seconds was in vain.
 _FRUITFUL = 10
+# A program that ends again and again is started anew after a pause that grows up to this many seconds.
+_LONGEST_PAUSE = 10
 # The exit code of the guard that tells supervisord to leave a program alone.
 GIVEN_UP = 120
 
@@ -39,10 +41,10 @@ if counted 2> /dev/null; then
         echo "tetra: given up; it ended, and was restarted $limit times in vain" >&2
         exit {GIVEN_UP}
     fi
-    if [ "$row" -gt 1 ]; then
-        sleep $((row - 1))
-        now=$((now + row - 1))
-    fi
+    pause=$((row - 1))
+    if [ "$pause" -gt {_LONGEST_PAUSE} ]; then pause={_LONGEST_PAUSE}; fi
+    if [ "$pause" -gt 0 ]; then sleep "$pause"; fi
+    now=$((now + pause))
 else
     row=0 all=0
 fi

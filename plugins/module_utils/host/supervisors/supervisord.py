@@ -276,9 +276,9 @@ class Supervisord(Supervisor):
         """End what a supervisord that was killed has left of units, and forget how often they were started."""
         identities = [starts["identity"] for starts in map(self._starts, units) if starts]
         for number in (signal.SIGTERM, signal.SIGKILL):
-            for identity in filter(_lives, identities):
+            for identity in filter(processes.lives, identities):
                 # Supervisord made each of them the leader of a group.
-                os.killpg(_pid_of(identity), number)
+                os.killpg(processes.pid(identity), number)
             if _wait_for_end(identities, _ORPHAN_TIMEOUT):
                 break
         self._remove_files(units, "starts")
@@ -336,22 +336,14 @@ class Supervisord(Supervisor):
         return os.path.join(self._programs, f"{unit}.{kind}")
 
 
-def _lives(identity: str) -> bool:
-    return processes.identity(_pid_of(identity)) == identity
-
-
 def _wait_for_end(identities: Iterable[str], seconds: float) -> bool:
     """Wait until processes are gone; whether they are."""
     deadline = time.monotonic() + seconds
-    while any(map(_lives, identities)):
+    while any(map(processes.lives, identities)):
         if time.monotonic() > deadline:
             return False
         time.sleep(_PAUSE)
     return True
-
-
-def _pid_of(identity: str) -> int:
-    return int(identity.partition(":")[0])
 
 
 def _home() -> str:
