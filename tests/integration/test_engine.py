@@ -1,0 +1,131 @@
+# Copyright: tetra.platform contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The engine on one host, with a real supervisord and the real agent: what it does when its own parts fail."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from ansible_collections.tetra.platform.plugins.module_utils.host import (
+    engine,
+    processes,
+    staging,
+    store,
+    transactions,
+)
+from ansible_collections.tetra.platform.plugins.module_utils.host.operations import preparation
+from ansible_collections.tetra.platform.plugins.module_utils.host.scope import open_scope
+from ansible_collections.tetra.platform.plugins.module_utils.model import pack, plan, release, transaction
+from ansible_collections.tetra.platform.plugins.module_utils.model.errors import REFUSED, TetraError
+from ansible_collections.tetra.platform.plugins.plugin_utils import bundle, host_code, source
+
+LEASE = 6.0
+IDENTITY = "20260101t120000-0123abcd"
+BROKEN_AGENTS = {
+    "ends at once": "#!/bin/sh\nexit 1\n",
+    "ends well at once": "#!/bin/sh\nexit 0\n",
+    "hangs before it can watch": "#!/bin/sh\nexec sleep 600\n",
+}
+
+
+@pytest.fixture
+def scope(tmp_path):
+    """A prepared host that runs nothing yet."""
+    request = {
+        "tetra_dir": os.fspath(tmp_path / "host"), "state": "present", "supervisor": "supervisord", "supervisord": None,
+        "address": None, "version": host_code.version(), "check": False,
+        "code": base64.b64encode(host_code.zipapp()).decode("ascii"),
+    }  # fmt: skip
+    preparation.agent(request)
+    yield open_scope(request["tetra_dir"], "acme", "dev")
+    preparation.agent({**request, "state": "stopped"})
+
+
+@pytest.fixture
+def staged(scope, tmp_path):
+    """The host with a first release of one service, staged as the transaction ``IDENTITY``."""
+    services = tmp_path / "acme" / "services"
+    services.mkdir(parents=True)
+    (services / "worker.tsm").write_text("TSM_COMMAND='sleep 600'\nTSM_MIN_HEALTHY=0s\n")
+    origin = source.read(services.parent)
+    built = bundle.build(origin, "dev", bundle.services(origin, "dev"), {}, {}, None)
+    manifest = built.manifest
+    desired = plan.Desired(
+        "acme", "dev", "push", origin.digest, release.digest(manifest),
+        {"worker": manifest["services"]["worker"]["digest"]}, {"here": ["worker"]}, {}, {},
+    )  # fmt: skip
+    observed = {"here": {"services": {}, "current": None, "epoch": 0}}
+    scope.environment.prepare()
+    store.unpack(scope.environment, packed(tmp_path, origin))
+    staging.stage(scope, IDENTITY, {
+        "plan": plan.plan(observed, desired), "host": "here", "bundle": origin.manifest, "manifest": manifest,
+        "pack": None, "services": ["worker"], "secrets": {}, "actor": "test", "reason": "", "lift_hold": "",
+        "lease": LEASE, "probe": {"passes": 1, "spacing": 0.1}, "keep": 5, "heads": {},
+    })  # fmt: skip
+    return scope
+
+
+def packed(folder: Path, origin: source.Source) -> str:
+    """A pack with all files of an organization."""
+    contents = {file.entry["sha256"]: file.read() for file in origin.files.values() if file.read}
+    path = folder / "pack"
+    index = pack.header((digest, len(data)) for digest, data in contents.items())
+    path.write_bytes(index + b"".join(contents.values()))
+    return os.fspath(path)
+
+
+def ask_agent(scope, state: str) -> dict:
+    """What the agent answers when it takes the transaction to a state, in a process of its own."""
+    request = {"tetra_dir": scope.home.root, "org": "acme", "env": "dev", "transaction": IDENTITY, "state": state}
+    command = [os.path.join(scope.home.bin, "tsm"), "run", "release"]
+    done = subprocess.run(command, input=json.dumps(request), capture_output=True, text=True, check=True)
+    return json.loads(done.stdout)["result"]
+
+
+def state(scope) -> str:
+    return transactions.load(scope.environment, IDENTITY).state
+
+
+def test_a_release_is_switched_to_under_the_eyes_of_a_deadman_and_confirmed(staged):
+    assert engine.activate(staged, IDENTITY)["state"] == transaction.PROBING
+    assert processes.lives(transactions.signed(staged.environment, IDENTITY, transactions.WATCHER))
+    assert engine.confirm(staged, IDENTITY)["state"] == transaction.CONFIRMED
+    assert store.current(staged.environment)
+
+
+@pytest.mark.parametrize("script", BROKEN_AGENTS.values(), ids=BROKEN_AGENTS)
+def test_nothing_is_switched_when_the_deadman_does_not_watch(staged, script, monkeypatch):
+    monkeypatch.setattr(engine, "_ARMING_TIMEOUT", 1.0)
+    agent = Path(staged.home.bin, "tsm").resolve()
+    agent.write_text(script)
+    with pytest.raises(TetraError, match="could not be armed") as caught:
+        engine.activate(staged, IDENTITY)
+    assert caught.value.code == REFUSED
+    assert state(staged) == transaction.STAGED
+    assert store.current(staged.environment) is None
+    unit = staged.deadman_unit(IDENTITY)
+    assert staged.supervisor.states([unit])[unit].state == "absent"
+
+
+def test_a_deadman_that_is_killed_is_started_again_and_signs_again(staged):
+    engine.activate(staged, IDENTITY)
+    first = transactions.signed(staged.environment, IDENTITY, transactions.WATCHER)
+    os.kill(processes.pid(first), signal.SIGKILL)
+    end = time.monotonic() + LEASE
+    while transactions.signed(staged.environment, IDENTITY, transactions.WATCHER) == first and time.monotonic() < end:
+        time.sleep(0.05)
+    assert processes.lives(transactions.signed(staged.environment, IDENTITY, transactions.WATCHER))
+
+
+def test_without_a_proof_of_health_nothing_is_confirmed_and_the_deadman_takes_the_host_back(staged):
+    assert ask_agent(staged, "active")["state"] == transaction.PROBING
+    os.unlink(os.path.join(staged.environment.tx, f"{IDENTITY}.proven"))
+    assert ask_agent(staged, "confirmed")["state"] == transaction.ROLLED_BACK
+    assert store.current(staged.environment) is None
