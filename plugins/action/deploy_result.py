@@ -29,7 +29,7 @@ class ActionModule(ControllerAction):
             outcome, message, self.result_file(task_vars), action=request["action"], org=request["org"],
             env=request["env"], source=request["source"], transaction=request["transaction"],
             bundle=record.get("bundle"), release=record.get("release"), plan_id=planned.get("plan_id"),
-            ports=record.get("ports", {}), hosts=hosts,
+            ports=record.get("ports", {}), findings=planned.get("findings", []), hosts=hosts,
         )
         Display().display(_table(result))
         return {**result, "changed": False}

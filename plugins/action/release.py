@@ -70,13 +70,24 @@ class ActionModule(HostAction):
         """Put what the host lacks beside its temporary files as one pack; its path there, or None for nothing."""
         if not missing:
             return None
-        remote = f"/tmp/tetra-{secrets.token_hex(16)}.pack"
+        remote = pack.path(secrets.token_hex(16))
         with tempfile.TemporaryDirectory(dir=folder) as scratch:
             local = Path(scratch) / "pack"
+            local.touch(mode=0o600)
             with local.open("wb") as file:
                 sizes = [(digest, (Path(folder) / digest).stat().st_size) for digest in missing]
                 file.write(pack.header(sizes))
                 for digest, _size in sizes:
                     file.write((Path(folder) / digest).read_bytes())
-            self._connection.put_file(os.fspath(local), remote)
+            self._put(os.fspath(local), remote)
         return remote
+
+    def _put(self, local: str, remote: str) -> None:
+        """Send a file that only its owner, and the user that the host works as, can read."""
+        # A local connection makes the file by this process's own mask; the others take the mode of the file.
+        before = os.umask(0o077)
+        try:
+            self._connection.put_file(local, remote)
+        finally:
+            os.umask(before)
+        self._fixup_perms2([remote], execute=False)

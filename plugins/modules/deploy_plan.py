@@ -46,6 +46,13 @@ moving:
   returned: always
   type: list
   elements: str
+findings:
+  description:
+    - What was remarked on the organization and on its hosts, each with severity, code, file, line, column, message
+      and hint. They are shown as warnings, too.
+  returned: when it could be made
+  type: list
+  elements: dict
 outcome:
   description: Set when nothing is to be done, or nothing can be.
   returned: when the run ends here

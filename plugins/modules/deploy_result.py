@@ -42,6 +42,11 @@ outcome:
   description: One of applied, unchanged, refused, rolled_back, rollback_failed, unconfirmed, partial, invalid.
   returned: always
   type: str
+findings:
+  description: What was remarked on the organization and on its hosts.
+  returned: always
+  type: list
+  elements: dict
 hosts:
   description: The outcome of each host, with the release it runs and why.
   returned: always

@@ -53,6 +53,15 @@ head:
   description: Number and hash of the last record of the journal.
   returned: success
   type: dict
+supervisor:
+  description: What keeps the services alive.
+  returned: success
+  type: str
+honours:
+  description: The keys of service definitions, without C(TSM_), that this supervisor acts on.
+  returned: success
+  type: list
+  elements: str
 transaction:
   description: The transaction that is open, with its state, actor and age in seconds, or null.
   returned: success

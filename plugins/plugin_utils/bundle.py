@@ -219,13 +219,14 @@ class _Reader:
             found, findings = service.from_definition(written, shared, overrides)
         self.findings += findings
         self.services[name] = found
-        for key in found.environment:
+        for key in (*found.environment, *(f"TSM_{key}" for key in service.needs(found))):
             self.places[name, key] = self._place(written, name, key, added)
 
     def _place(self, written: Definition, name: str, key: str, added: Mapping) -> tuple[str, int]:
-        """Where the value of a variable is written, in the order in which one wins over the other."""
-        if key in self.environment.services.get(name, {}):
-            return self.environment.places["services", name, key]
+        """Where the value of a variable or a key is written, in the order in which one wins over the other."""
+        for spelled in (key, key.removeprefix("TSM_")):
+            if spelled in self.environment.services.get(name, {}):
+                return self.environment.places["services", name, spelled]
         if key in written.places:
             return written.path, written.places[key][0]
         if key in added:

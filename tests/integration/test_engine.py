@@ -7,6 +7,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import secrets
 import signal
 import subprocess
 import time
@@ -20,7 +21,7 @@ from ansible_collections.tetra.platform.plugins.module_utils.host import (
     store,
     transactions,
 )
-from ansible_collections.tetra.platform.plugins.module_utils.host.operations import preparation
+from ansible_collections.tetra.platform.plugins.module_utils.host.operations import deployment, preparation
 from ansible_collections.tetra.platform.plugins.module_utils.host.scope import open_scope
 from ansible_collections.tetra.platform.plugins.module_utils.model import pack, plan, release, transaction
 from ansible_collections.tetra.platform.plugins.module_utils.model.errors import REFUSED, TetraError
@@ -46,6 +47,17 @@ def scope(tmp_path):
     preparation.agent(request)
     yield open_scope(request["tetra_dir"], "acme", "dev")
     preparation.agent({**request, "state": "stopped"})
+
+
+@pytest.fixture
+def packs():
+    """Two packs that nobody took: one of a run that may go on, and one that was left behind."""
+    young, old = (Path(pack.path(secrets.token_hex(16))) for _ in range(2))
+    for path in (young, old):
+        path.write_bytes(b"")
+    os.utime(old, (time.time() - 2 * 3600,) * 2)
+    yield young, old
+    young.unlink()
 
 
 @pytest.fixture
@@ -129,3 +141,28 @@ def test_without_a_proof_of_health_nothing_is_confirmed_and_the_deadman_takes_th
     os.unlink(os.path.join(staged.environment.tx, f"{IDENTITY}.proven"))
     assert ask_agent(staged, "confirmed")["state"] == transaction.ROLLED_BACK
     assert store.current(staged.environment) is None
+
+
+def test_staging_removes_the_packs_that_runs_left_behind(packs, staged):
+    young, old = packs
+    assert young.exists()
+    assert not old.exists()
+
+
+def test_a_service_that_a_person_stops_stays_stopped_until_he_starts_it(staged):
+    def bring(state):
+        services = [{"name": "worker", "state": state}]
+        request = {"tetra_dir": staged.home.root, "org": "acme", "env": "dev", "services": services}
+        done = deployment.tsm_service(request)
+        return done["changed"], deployment.tsm_service_info(request)["services"]["worker"]["state"]
+
+    engine.activate(staged, IDENTITY)
+    engine.confirm(staged, IDENTITY)
+    assert bring("started") == (False, "running")
+    assert bring("stopped") == (True, "stopped")
+    assert bring("stopped") == (False, "stopped")
+    staged.supervisor.shutdown()
+    staged.supervisor.ensure_running()
+    assert bring("stopped") == (False, "stopped")
+    assert bring("started") == (True, "running")
+    assert bring("restarted") == (True, "running")

@@ -61,6 +61,21 @@ def test_check_mode_tells_the_plan_and_changes_nothing(promoted):
     assert tree(promoted.state) == before
 
 
+def test_what_cannot_be_done_as_it_is_written_is_told_and_does_not_stop_a_run(promoted):
+    with (promoted.org / "services" / "site.tsm").open("a") as file:
+        file.write("export TSM_MEMORY_LIMIT=64M\nexport TSM_HELTH_CHECK=true\n")
+    run = promoted.push("--check")
+    promoted.restore()
+    assert (run.code, run.outcome) == (0, "unchanged")
+    told = {finding["code"]: finding for finding in run.result["findings"]}
+    assert told["unhonoured-key"]["message"].startswith("site: TSM_MEMORY_LIMIT has no effect on dev-1")
+    assert told["unknown-key"]["hint"] == "did you mean TSM_HEALTH_CHECK?"
+    shown = "".join(run.output.split())
+    for finding in told.values():
+        assert "".join(f"{finding['file']}:{finding['line']}".split()) in shown
+        assert "".join(finding["message"].split()) in shown
+
+
 def test_a_broken_release_puts_itself_back_and_is_held(promoted):
     old = promoted.ask("staging-1", API)
     shutil.copy(ROOT / "examples" / "broken" / "server.py", promoted.org / "files" / "api" / "server.py")

@@ -4,11 +4,11 @@
 
 from __future__ import annotations
 
-import os
+import contextlib
 import secrets
 import stat
 import threading
-import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -58,26 +58,51 @@ def test_evidence_of_a_service_that_printed_its_secret_has_it_blacked_out(fleet,
     assert "my token is ********" in logs[0].read_text()
 
 
-def test_no_process_shows_the_secret_in_its_arguments(fleet, runs):
-    seen = []
+@contextlib.contextmanager
+def watching(look: Callable[[], None]) -> Iterator[None]:
+    """Look again and again while something else goes on."""
     stop = threading.Event()
 
     def watch():
-        while not stop.is_set():
-            for path in Path("/proc").glob("[0-9]*/cmdline"):
-                try:
-                    if CANARY.encode() in path.read_bytes():
-                        seen.append(path)
-                except OSError:
-                    continue
-            time.sleep(0.05)
+        while not stop.wait(0.02):
+            look()
 
     watcher = threading.Thread(target=watch)
     watcher.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        watcher.join()
+
+
+def test_no_process_shows_the_secret_in_its_arguments(fleet, runs):
+    seen = []
+
+    def look():
+        for path in Path("/proc").glob("[0-9]*/cmdline"):
+            with contextlib.suppress(OSError):
+                if CANARY.encode() in path.read_bytes():
+                    seen.append(path)
+
     fleet.restore()
     fleet.touch("watched")
-    fleet.push()
-    stop.set()
-    watcher.join()
+    with watching(look):
+        assert fleet.push().outcome == "applied"
     assert not seen
-    assert CANARY not in "".join(os.listdir("/tmp"))
+
+
+def test_a_pack_on_its_way_is_for_its_owner_alone_and_then_gone(fleet, runs):
+    before = set(Path("/tmp").glob("tetra-*.pack"))
+    modes = {}
+
+    def look():
+        for path in {*Path("/tmp").glob("tetra-*.pack")} - before:
+            with contextlib.suppress(OSError):
+                modes[path] = stat.S_IMODE(path.stat().st_mode)
+
+    fleet.touch("packed")
+    with watching(look):
+        assert fleet.push().outcome == "applied"
+    assert set(modes.values()) == {0o600}
+    assert not [path for path in modes if path.exists()]

@@ -26,6 +26,7 @@ def observe(scope: Scope) -> dict:
     return {
         "format": FORMAT,
         "supervisor": scope.supervisor.name,
+        "honours": sorted(scope.supervisor.honours),
         "address": scope.settings.address,
         "current": current,
         "bundle": releases[current]["bundle"] if current in releases else None,

@@ -120,11 +120,6 @@ def start(scope: Scope, services: Iterable[str]) -> None:
         scope.supervisor.start([_unit_spec(scope, name, records[name]) for name in level])
 
 
-def stop(scope: Scope, services: Iterable[str]) -> None:
-    """Stop services and leave them defined."""
-    scope.supervisor.stop(scope.units(services), remove=True)
-
-
 def _unit_spec(scope: Scope, name: str, record: Mapping) -> UnitSpec:
     return UnitSpec(
         unit=scope.unit(name),
@@ -237,7 +232,8 @@ def bring_to(scope: Scope, observed: Mapping[str, Mapping], services: Iterable[M
     if check:
         return result
     durable.make_folder(scope.environment.stopped, 0o755)
-    stop(scope, [name for name, action in done.items() if action in (plan.STOP, plan.RESTART)])
+    stopping = [name for name, action in done.items() if action in (plan.STOP, plan.RESTART)]
+    scope.supervisor.stop(scope.units(stopping), remove=False)
     for name, action in done.items():
         marker = os.path.join(scope.environment.stopped, name)
         if action == plan.STOP:

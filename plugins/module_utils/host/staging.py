@@ -9,11 +9,12 @@ import os
 import time
 from collections.abc import Mapping
 
-from ..model import plan, release, transaction
+from ..model import pack, plan, release, transaction
 from ..model.errors import REFUSED, TetraError
 from . import engine, journal, reservations, running, store, transactions
 from .scope import Scope
 
+_PACK_LIFETIME = 3600
 _SPARE_BYTES = 16 * 1024 * 1024
 
 
@@ -31,6 +32,7 @@ def stage(scope: Scope, identity: str, request: Mapping) -> dict:
     part = record["hosts"][request["host"]]
     environment = scope.environment
     environment.prepare()
+    _sweep_packs()
     with engine.locked(scope):
         engine.settle(scope)
         engine.check_no_open_transaction(scope)
@@ -46,6 +48,15 @@ def stage(scope: Scope, identity: str, request: Mapping) -> dict:
         transactions.create(environment, _record(scope, identity, request, ports_before))
         reservations.reserve(scope, ports)
     return {"transaction": identity, "state": transaction.STAGED, "blobs": stored}
+
+
+def _sweep_packs() -> None:
+    """Remove the packs of runs that ended before their host was asked to take them."""
+    for name in filter(pack.is_name, os.listdir(pack.FOLDER)):
+        path = os.path.join(pack.FOLDER, name)
+        with contextlib.suppress(OSError):
+            if time.time() - os.lstat(path).st_mtime > _PACK_LIFETIME:
+                os.unlink(path)
 
 
 def _take_pack(scope: Scope, path: str) -> int:

@@ -20,8 +20,22 @@ MAX_HEADER = 4 * 1024 * 1024
 MAX_BLOB = 64 * 1024 * 1024
 MAX_TOTAL = 8 * 1024**3
 
+FOLDER = "/tmp"
+"""Where a pack waits on a host until it is taken."""
+
+_NAME = re.compile(r"tetra-[0-9a-f]{32}\.pack")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _AGAIN = "send it again"
+
+
+def path(token: str) -> str:
+    """Where a pack waits; ``token`` is 32 hexadecimal digits that nobody could foresee."""
+    return f"{FOLDER}/tetra-{token}.pack"
+
+
+def is_name(name: str) -> bool:
+    """Whether a file in ``FOLDER`` is a pack of ours."""
+    return _NAME.fullmatch(name) is not None
 
 
 def header(blobs: Iterable[tuple[str, int]]) -> bytes:

@@ -230,5 +230,3 @@ def summary(record: Mapping) -> str:
             port = record["ports"].get(service)
             lines.append(f"  {service}: {action}" + (f" (port {port})" if port else ""))
     return "\n".join(lines) + "\n"
-
-

@@ -150,6 +150,18 @@ def from_definition(
     return service, keys.findings
 
 
+def needs(service: Service) -> list[str]:
+    """The keys, without ``TSM_``, that a service was given and that take a supervisor which honours them."""
+    given = {
+        "AUTOSTART": not service.autostart,
+        "CPU_LIMIT": service.cpu_limit is not None,
+        "MEMORY_LIMIT": service.memory_limit is not None,
+        "SECURITY_HARDENING": service.hardening != "none",
+        "USER": service.user is not None,
+    }
+    return [key for key, is_given in given.items() if is_given]
+
+
 def _key(name: str) -> str:
     """The key that a name in a definition stands for: what follows ``TSM_``, or nothing."""
     return name[len("TSM_") :] if name.startswith("TSM_") else ""

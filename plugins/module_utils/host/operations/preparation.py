@@ -94,8 +94,8 @@ def _stopped(home: Home, check: bool) -> dict:
     if not os.path.exists(settings.path(home)):
         return {"changed": False, "changes": []}
     supervisor = open_supervisor(home, settings.load(home))
-    if not supervisor.running():
-        return {"changed": False, "changes": []}
+    running = supervisor.running()
     if not check:
+        # Even one that does not answer is ended, or what it keeps alive would go on.
         supervisor.shutdown()
-    return {"changed": True, "changes": ["supervisor"]}
+    return {"changed": running, "changes": ["supervisor"] if running else []}
