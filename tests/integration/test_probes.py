@@ -346,7 +346,8 @@ def children_of_this_process():
 
 
 @pytest.mark.parametrize(
-    "text", [f"sleep {LONG}", f"sleep {LONG} & sleep {LONG} & wait", f"trap '' TERM HUP; sleep {LONG} & wait"]
+    "text", [f"sleep {LONG}", f"sleep {LONG} & sleep {LONG} & wait", f"trap '' TERM HUP; sleep {LONG} & wait"],
+    ids=["one", "two", "deaf"],
 )
 def test_a_command_that_lasts_too_long_is_ended_with_all_that_it_started(text, tmp_path):
     pids = tmp_path / "pids"

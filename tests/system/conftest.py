@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import dataclasses
+import http.client
 import json
 import os
 import shutil
@@ -18,7 +19,6 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-LEASE = 12
 HOSTS = ("dev-1", "staging-1", "staging-2")
 
 
@@ -39,7 +39,7 @@ class Run:
 class Fleet:
     """Three hosts with an org of their own to change."""
 
-    def __init__(self, folder: Path, network: int) -> None:
+    def __init__(self, folder: Path, network: int, lease: int) -> None:
         self.folder = folder
         self.orgs = folder / "orgs"
         self.org = self.orgs / "acme"
@@ -52,7 +52,7 @@ class Fleet:
         hosts = (self.inventory / "hosts.yml").read_text().replace("127.0.1.", f"127.0.{network}.")
         (self.inventory / "hosts.yml").write_text(hosts)
         policy = self.inventory / "group_vars" / "all.yml"
-        policy.write_text(policy.read_text().replace("lease: 30s", f"lease: {LEASE}s"))
+        policy.write_text(policy.read_text().replace("lease: 30s", f"lease: {lease}s"))
         self.state.mkdir()
 
     def command(self, name: str, *options: str, **variables: object) -> list[str]:
@@ -100,7 +100,7 @@ class Fleet:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()
-        except OSError:
+        except (OSError, http.client.HTTPException):
             return 0, ""
 
     def touch(self, text: str) -> None:
@@ -121,7 +121,7 @@ class Fleet:
 @pytest.fixture(scope="module")
 def fleet(tmp_path_factory, request) -> Iterator[Fleet]:
     """A prepared fleet, one for each file of tests."""
-    made = Fleet(tmp_path_factory.mktemp("fleet"), request.module.NETWORK)
+    made = Fleet(tmp_path_factory.mktemp("fleet"), request.module.NETWORK, getattr(request.module, "LEASE", 30))
     try:
         prepared = made.play("prepare")
         assert prepared.code == 0, prepared.output

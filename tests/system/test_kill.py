@@ -13,12 +13,14 @@ import time
 import pytest
 from ansible_collections.tetra.platform.plugins.module_utils.host import processes
 
-from .conftest import LEASE, ROOT, Fleet
+from .conftest import ROOT, Fleet
 
 NETWORK = 72
+LEASE = 12
 API = 4200
 STAGING = ("staging-1", "staging-2")
 GRACE = 10
+HITS = 2
 
 
 def states(fleet: Fleet, host: str) -> dict[str, str]:
@@ -46,16 +48,16 @@ def kill(pids: list[int]) -> None:
             continue
 
 
-def kill_at(fleet: Fleet, moment: str, host: str) -> str:
-    """Start a promotion and kill all of it at a moment; the state that the host was found in."""
+def kill_at(fleet: Fleet, moment: str) -> dict[str, str]:
+    """Start a promotion and kill all of it at a moment of the first host; the state that each host was found in."""
     controller = subprocess.Popen(
         fleet.command("promote", tetra_from="dev", tetra_to="staging"), cwd=ROOT, stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
     )  # fmt: skip
-    folder = fleet.environment(host) / "tx"
+    folder = fleet.environment(STAGING[0]) / "tx"
     before = set(os.listdir(folder))
-    wait_for(lambda: "armed" in states(fleet, host).values())
-    identity = next((name for name, state in states(fleet, host).items() if state == "armed"), "missed")
+    wait_for(lambda: "armed" in states(fleet, STAGING[0]).values())
+    identity = next((name for name, state in states(fleet, STAGING[0]).items() if state == "armed"), "missed")
     doomed = agents(fleet)
     if moment == "before confirm":
         wait_for((folder / f"{identity}.decision").exists)
@@ -67,7 +69,7 @@ def kill_at(fleet: Fleet, moment: str, host: str) -> str:
     kill(agents(fleet))
     controller.wait()
     assert set(os.listdir(folder)) != before, "no transaction was begun"
-    return states(fleet, host).get(identity, "ended")
+    return {host: states(fleet, host).get(identity, "ended") for host in STAGING}
 
 
 def wait_for(condition, seconds: float = 20.0) -> bool:
@@ -76,6 +78,8 @@ def wait_for(condition, seconds: float = 20.0) -> bool:
     while not condition():
         if time.monotonic() > end:
             return False
+        # Short enough to see a state that lasts for milliseconds, and the machine is left to those who work.
+        time.sleep(0.0005)
     return True
 
 
@@ -83,34 +87,39 @@ def holds(fleet: Fleet) -> set[str]:
     return {path.name for name in STAGING for path in (fleet.environment(name) / "holds").iterdir()}
 
 
-def killed_and_back(fleet: Fleet, moment: str, host: str, attempt: int) -> str:
-    """Kill a promotion, and check that the hosts come back by themselves and can then go on; the state at the kill."""
-    old = fleet.ask(host, API)
+def killed_and_back(fleet: Fleet, moment: str, attempt: int) -> list[str]:
+    """Kill a promotion, and check that the hosts come back by themselves and can then go on; the states at the kill."""
+    old = fleet.ask(STAGING[0], API)
     assert old[0] == 200
     if moment != "before confirm":
         shutil.copy(ROOT / "examples" / "broken" / "server.py", fleet.org / "files" / "api" / "server.py")
-    fleet.touch(f"{moment} {host} {attempt}")
+    fleet.touch(f"{moment} {attempt}")
     assert fleet.push().outcome == "applied"
     held = holds(fleet)
-    found = kill_at(fleet, moment, host)
+    found = kill_at(fleet, moment)
     begun = time.monotonic()
     assert wait_for(lambda: not any(states(fleet, name) for name in STAGING), LEASE + GRACE)
     left = LEASE + GRACE - (time.monotonic() - begun)
-    assert wait_for(lambda: all(fleet.ask(name, API) == old for name in STAGING), left)
-    print(f"killed at {moment} of {host}: the transaction was {found}; back after {time.monotonic() - begun:.1f} s")
-    if found != "ended":
+    if "ended" not in found.values():
+        assert wait_for(lambda: all(fleet.ask(name, API) == old for name in STAGING), left)
         assert holds(fleet) == held, "an expiry is no verdict"
+    print(f"killed at {moment}: the transactions were {found}; back after {time.monotonic() - begun:.1f} s")
     fleet.restore()
+    fleet.touch(f"good after {moment} {attempt}")
     assert fleet.push().outcome == "applied"
     run = fleet.promote()
-    assert run.outcome in ("applied", "unchanged"), run.output
-    assert fleet.ask(host, API)[0] == 200
-    return found
+    assert run.outcome == "applied", run.output
+    assert all(fleet.ask(host, API)[0] == 200 for host in STAGING)
+    return list(found.values())
 
 
-@pytest.mark.parametrize("host", STAGING)
 @pytest.mark.parametrize("moment", ["armed", "activated", "probing", "before confirm"])
-def test_a_killed_promotion_is_taken_back_by_the_host_alone(promoted, moment, host):
+def test_a_killed_promotion_is_taken_back_by_the_hosts_alone(promoted, moment):
     wanted = "probing" if moment == "before confirm" else moment
-    # Some states last for a few milliseconds only, so a busy machine may miss one.
-    assert wanted in (killed_and_back(promoted, moment, host, attempt) for attempt in range(4))
+    found: list[str] = []
+    # Both hosts pass through a state at nearly the same time, and some last for a few milliseconds only.
+    for attempt in range(8):
+        found += killed_and_back(promoted, moment, attempt)
+        if found.count(wanted) >= HITS:
+            break
+    assert found.count(wanted) >= HITS
