@@ -6,16 +6,13 @@ from __future__ import annotations
 
 import base64
 import os
-import sys
 from collections.abc import Mapping
 
 from ...model.errors import REFUSED, TetraError
-from .. import durable, keys, settings
+from .. import durable, installation, keys, settings
 from ..layout import Home
 from ..scope import open_supervisor
 from ..settings import Settings
-
-_SHEBANG_LIMIT = 120
 
 
 def agent(request: Mapping) -> dict:
@@ -80,14 +77,7 @@ def _install(program: str, code: str | None) -> None:
     if not code:
         raise TetraError("the agent is not on this host and did not come along", hint="run playbooks/prepare.yml",
                          code=REFUSED)
-    interpreter = os.path.realpath(sys.executable)
-    first_line = f"#!{interpreter} -IS\n"
-    if " " in interpreter or len(first_line) > _SHEBANG_LIMIT:
-        raise TetraError(
-            f"the Python interpreter {interpreter} cannot be named in a script's first line",
-            hint="set ansible_python_interpreter to a short path without blanks, for example /usr/bin/python3",
-        )
-    durable.write_file(program, first_line.encode() + base64.b64decode(code), 0o755)
+    installation.install(program, base64.b64decode(code))
 
 
 def _stopped(home: Home, check: bool) -> dict:
