@@ -11,8 +11,6 @@ import os
 import shutil
 import subprocess
 import sys
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -95,13 +93,15 @@ class Fleet:
 
     def ask(self, host: str, port: int, path: str = "/health") -> tuple[int, str]:
         """The status and the body of a page of a host; status 0 when nothing answers."""
+        connection = http.client.HTTPConnection(self.addresses[host], port, timeout=3)
         try:
-            with urllib.request.urlopen(f"http://{self.addresses[host]}:{port}{path}", timeout=3) as answer:
-                return answer.status, answer.read().decode()
-        except urllib.error.HTTPError as error:
-            return error.code, error.read().decode()
+            connection.request("GET", path)
+            answer = connection.getresponse()
+            return answer.status, answer.read().decode()
         except (OSError, http.client.HTTPException):
             return 0, ""
+        finally:
+            connection.close()
 
     def touch(self, text: str) -> None:
         """Change a file that only the API uses, so that a new bundle comes of it."""

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import secrets
 import stat
 import threading
@@ -93,15 +94,16 @@ def test_no_process_shows_the_secret_in_its_arguments(fleet, runs):
 
 
 def test_a_pack_on_its_way_is_for_its_owner_alone_and_then_gone(fleet, runs):
-    before = set(Path("/tmp").glob("tetra-*.pack"))
+    fleet.touch(f"packed {secrets.token_hex(8)}")
+    sent = hashlib.sha256((fleet.org / "files" / "api" / "server.py").read_bytes()).hexdigest()
     modes = {}
 
     def look():
-        for path in {*Path("/tmp").glob("tetra-*.pack")} - before:
+        for path in Path("/tmp").glob("tetra-*.pack"):
             with contextlib.suppress(OSError):
-                modes[path] = stat.S_IMODE(path.stat().st_mode)
+                if sent.encode() in path.read_bytes():
+                    modes[path] = stat.S_IMODE(path.stat().st_mode)
 
-    fleet.touch("packed")
     with watching(look):
         assert fleet.push().outcome == "applied"
     assert set(modes.values()) == {0o600}
