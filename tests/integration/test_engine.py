@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.tetra.platform.plugins.module_utils.host import (
     engine,
+    probing,
     processes,
     staging,
     store,
@@ -23,7 +24,7 @@ from ansible_collections.tetra.platform.plugins.module_utils.host import (
 )
 from ansible_collections.tetra.platform.plugins.module_utils.host.operations import deployment, preparation
 from ansible_collections.tetra.platform.plugins.module_utils.host.scope import open_scope
-from ansible_collections.tetra.platform.plugins.module_utils.model import pack, plan, release, transaction
+from ansible_collections.tetra.platform.plugins.module_utils.model import health, pack, plan, release, transaction
 from ansible_collections.tetra.platform.plugins.module_utils.model.errors import REFUSED, TetraError
 from ansible_collections.tetra.platform.plugins.plugin_utils import bundle, host_code, source
 
@@ -166,3 +167,16 @@ def test_a_service_that_a_person_stops_stays_stopped_until_he_starts_it(staged):
     assert bring("stopped") == (False, "stopped")
     assert bring("started") == (True, "running")
     assert bring("restarted") == (True, "running")
+
+
+@pytest.mark.parametrize(("last", "verdict"), [(True, False), (False, True)])
+def test_a_service_that_had_no_time_to_be_proven_healthy_is_not_held_against_its_bundle(
+    staged, monkeypatch, last, verdict
+):
+    def hurried(_scope, services, *_terms):
+        sample = health.Sample(0.0, last, True, "1:1", "a check")
+        return {name: probing.Report(health.WAITING, "a check", "http", [sample]) for name in services}
+
+    monkeypatch.setattr(probing, "watch", hurried)
+    assert engine.activate(staged, IDENTITY)["state"] == transaction.ROLLED_BACK
+    assert bool(os.listdir(staged.environment.holds)) is verdict

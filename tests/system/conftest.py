@@ -8,6 +8,7 @@ import dataclasses
 import http.client
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -37,7 +38,7 @@ class Run:
 class Fleet:
     """Three hosts with an org of their own to change."""
 
-    def __init__(self, folder: Path, network: int, lease: int) -> None:
+    def __init__(self, folder: Path, network: int) -> None:
         self.folder = folder
         self.orgs = folder / "orgs"
         self.org = self.orgs / "acme"
@@ -49,8 +50,6 @@ class Fleet:
         shutil.copytree(ROOT / "inventories" / "demo", self.inventory)
         hosts = (self.inventory / "hosts.yml").read_text().replace("127.0.1.", f"127.0.{network}.")
         (self.inventory / "hosts.yml").write_text(hosts)
-        policy = self.inventory / "group_vars" / "all.yml"
-        policy.write_text(policy.read_text().replace("lease: 30s", f"lease: {lease}s"))
         self.state.mkdir()
 
     def command(self, name: str, *options: str, **variables: object) -> list[str]:
@@ -108,6 +107,11 @@ class Fleet:
         server = self.org / "files" / "api" / "server.py"
         server.write_text(f"{server.read_text()}# {text}\n")
 
+    def lease(self, seconds: int) -> None:
+        """Set how long armed hosts of this fleet wait for the next promotions."""
+        policy = self.inventory / "group_vars" / "all.yml"
+        policy.write_text(re.sub(r"lease: \d+s", f"lease: {seconds}s", policy.read_text()))
+
     def restore(self) -> None:
         """Put the org back to what the examples hold."""
         shutil.rmtree(self.org)
@@ -121,7 +125,7 @@ class Fleet:
 @pytest.fixture(scope="module")
 def fleet(tmp_path_factory, request) -> Iterator[Fleet]:
     """A prepared fleet, one for each file of tests."""
-    made = Fleet(tmp_path_factory.mktemp("fleet"), request.module.NETWORK, getattr(request.module, "LEASE", 30))
+    made = Fleet(tmp_path_factory.mktemp("fleet"), request.module.NETWORK)
     try:
         prepared = made.play("prepare")
         assert prepared.code == 0, prepared.output

@@ -49,7 +49,7 @@ def kill(pids: list[int]) -> None:
 
 
 def kill_at(fleet: Fleet, moment: str) -> dict[str, str]:
-    """Start a promotion and kill all of it at a moment of the first host; the state that each host was found in."""
+    """Start a promotion and kill all of it at a moment; the state that each host was found in."""
     controller = subprocess.Popen(
         fleet.command("promote", tetra_from="dev", tetra_to="staging"), cwd=ROOT, stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
@@ -62,8 +62,10 @@ def kill_at(fleet: Fleet, moment: str) -> dict[str, str]:
     if moment == "before confirm":
         wait_for((folder / f"{identity}.decision").exists)
         doomed = agents(fleet)
-    elif moment != "armed":
-        wait_for((folder / f"{identity}.{moment}").exists)
+    elif moment == "activated":
+        wait_for((folder / f"{identity}.activated").exists)
+    elif moment == "probing":
+        wait_for(lambda: all(states(fleet, host).get(identity) == "probing" for host in STAGING))
     kill(doomed)
     kill(sorted(processes.family(controller.pid)))
     kill(agents(fleet))
@@ -72,7 +74,7 @@ def kill_at(fleet: Fleet, moment: str) -> dict[str, str]:
     return {host: states(fleet, host).get(identity, "ended") for host in STAGING}
 
 
-def wait_for(condition, seconds: float = 20.0) -> bool:
+def wait_for(condition, seconds: float = 30.0) -> bool:
     """Wait until something is so; whether it came to that."""
     end = time.monotonic() + seconds
     while not condition():
@@ -96,8 +98,10 @@ def killed_and_back(fleet: Fleet, moment: str, attempt: int) -> list[str]:
     fleet.touch(f"{moment} {attempt}")
     assert fleet.push().outcome == "applied"
     held = holds(fleet)
+    fleet.lease(LEASE)
     found = kill_at(fleet, moment)
     begun = time.monotonic()
+    fleet.lease(30)
     assert wait_for(lambda: not any(states(fleet, name) for name in STAGING), LEASE + GRACE)
     left = LEASE + GRACE - (time.monotonic() - begun)
     if "ended" not in found.values():

@@ -158,6 +158,8 @@ def test_a_rollback_brings_back_a_removed_service_with_its_old_secret(promoted):
     ("promote", {"tetra_from": "staging", "tetra_to": "dev"}, (), "dev"),
     ("promote", {"tetra_from": "dev", "tetra_to": "staging"}, ("--limit", "staging-1"), "leaves out"),
     ("promote", {"tetra_from": "dev", "tetra_to": "staging"}, ("--limit", "localhost,staging-1"), "leaves out"),
+    ("push", {"tetra_org": "../acme", "tetra_env": "dev"}, (), "not a name"),
+    ("push", {"tetra_env": "dev", "tetra_dir": "/tmp/up/../and-down"}, (), "not an absolute path"),
 ])  # fmt: skip
 def test_a_wrong_request_is_refused_before_any_host_is_asked(promoted, playbook, variables, options, told):
     before = tree(promoted.state)
@@ -190,6 +192,14 @@ def link_out(org: Path) -> None:
     (org / "files" / "api" / "out").symlink_to("../../../../etc")
 
 
+def path_out(org: Path) -> None:
+    (org / "services" / "api.tsm").write_text("TSM_COMMAND=true\nTSM_CWD=../../../etc\n")
+
+
+def variables_out(org: Path) -> None:
+    (org / "services" / "api.tsm").write_text("TSM_COMMAND=true\nTSM_ENV_FILE=../../x.env\n")
+
+
 def same_name(org: Path) -> None:
     (org / "services" / "Api.tsm").write_text("TSM_COMMAND=true\n")
 
@@ -197,6 +207,7 @@ def same_name(org: Path) -> None:
 @pytest.mark.parametrize(("spoil", "told"), [
     (malformed, "api.tsm:2:13"), (out_of_range, "4100-4199"), (missing_variable, "nowhere"),
     (unknown_secret, "NOT_THERE"), (link_out, "files/api/out"), (same_name, "Api.tsm"),
+    (path_out, "api.tsm:2:1"), (variables_out, "../../x.env"),
 ])  # fmt: skip
 def test_a_wrong_organization_is_told_and_nothing_is_written(promoted, spoil, told):
     spoil(promoted.org)

@@ -68,12 +68,16 @@ def activate(scope: Scope, identity: str) -> dict:
 
 
 def _failure(reports: Mapping[str, probing.Report]) -> Cause | None:
-    """The first service that was not proven healthy; not in time is not healthy."""
-    for name, report in sorted(reports.items()):
-        if report.verdict != health.HEALTHY:
-            late = "it did not become healthy in time: " if report.verdict == health.WAITING else ""
-            return Cause(f"{name}: {late}{report.reason}", verdict=True, check=f"{name}: {report.check}")
-    return None
+    """Why a host goes back: a service that failed, else one that was not proven healthy in time."""
+    causes = [_cause(name, report) for name, report in sorted(reports.items()) if report.verdict != health.HEALTHY]
+    return next((cause for cause in causes if cause.verdict), causes[0] if causes else None)
+
+
+def _cause(name: str, report: probing.Report) -> Cause:
+    if report.lacked_time:
+        return Cause(f"{name}: the lease left no time to prove it healthy, though its last check passed", verdict=False)
+    late = "it did not become healthy in time: " if report.verdict == health.WAITING else ""
+    return Cause(f"{name}: {late}{report.reason}", verdict=True, check=f"{name}: {report.check}")
 
 
 def decide(scope: Scope, identity: str, decision: Mapping) -> dict:

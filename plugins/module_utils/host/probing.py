@@ -24,7 +24,12 @@ class Report:
     verdict: str
     reason: str
     check: str
-    samples: list[dict]
+    samples: list[health.Sample]
+
+    @property
+    def lacked_time(self) -> bool:
+        """Whether nothing but time was missing: the last check passed, which says nothing against the service."""
+        return self.verdict == health.WAITING and self.samples[-1].good
 
     def to_wire(self) -> dict:
         """The report as plain data."""
@@ -98,7 +103,7 @@ def _judge(
     verdict = health.verdict(samples, time.monotonic(), begun, policy)
     if verdict.state == health.WAITING and time_left > 0:
         return None
-    return Report(verdict.state, verdict.reason, describe(record), [dataclasses.asdict(s) for s in samples[-5:]])
+    return Report(verdict.state, verdict.reason, describe(record), samples[-5:])
 
 
 def _sample(scope: Scope, record: Mapping, process: ProcessState) -> health.Sample:

@@ -327,6 +327,9 @@ def _cwd(keys: _Keys) -> Value | None:
     value = keys.value("TSM_CWD")
     if not value:
         return None
+    if ".." in "".join(part if isinstance(part, str) else "$" for part in values.parts(value)).split("/"):
+        hint = "name the folder from ${TETRA_RELEASE_DIR} or from /"
+        raise keys.error("TSM_CWD", "leads out of a folder with ..", hint)
     return values.join("." if part == {"var": "PWD"} else part for part in values.parts(value))
 
 

@@ -1,0 +1,131 @@
+# Copyright: tetra.platform contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a person does first: make demo in a clone that lies deep in a folder with a blank, with a home of their own."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from .conftest import ROOT
+
+NETWORK = 75
+LENGTH = 150
+LEFT_OUT = (".git", ".venv", ".cache", ".collections", ".demo", ".pytest_cache", ".hypothesis", ".ruff_cache")
+
+
+class Clone:
+    """A copy of this tree without anything that was made in it, and a home without caches."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.root = folder / f"a blank {'x' * max(1, LENGTH - len(os.fspath(folder)) - 9)}"
+        shutil.copytree(ROOT, self.root, symlinks=True, ignore=shutil.ignore_patterns(*LEFT_OUT))
+        hosts = self.root / "inventories" / "demo" / "hosts.yml"
+        # A demo that already runs on this machine goes on in peace.
+        hosts.write_text(hosts.read_text().replace("127.0.1.", f"127.0.{NETWORK}."))
+        self.make_home()
+
+    def make_home(self) -> None:
+        self.home = Path(self.folder, f"home{len(list(self.folder.iterdir()))}")
+        self.home.mkdir()
+
+    def run(self, *command: str) -> subprocess.CompletedProcess:
+        kept = {key: value for key, value in os.environ.items() if not key.startswith(("ANSIBLE_", "VIRTUAL_ENV"))}
+        return subprocess.run(command, cwd=self.root, env={**kept, "HOME": os.fspath(self.home)}, capture_output=True,
+                              text=True, check=False, stdin=subprocess.DEVNULL)
+
+    def play(self, name: str, **variables: str) -> tuple[str, str]:
+        """Run a playbook; its outcome and what it printed."""
+        result = self.folder / "result.json"
+        extra = {"tetra_org": "acme", "tetra_result_file": os.fspath(result), **variables}
+        done = self.run(".venv/bin/ansible-playbook", "-i", "inventories/demo", f"playbooks/{name}.yml", "-e",
+                        json.dumps(extra))
+        return json.loads(result.read_text())["outcome"], done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory) -> Iterator[Clone]:
+    made = Clone(tmp_path_factory.mktemp("clone"))
+    yield made
+    made.run("make", "demo-down")
+
+
+@pytest.fixture(scope="module")
+def shown(clone) -> str:
+    """What the demo printed."""
+    done = clone.run("make", "demo")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def ask(url: str) -> dict:
+    """The page of a URL as data."""
+    place, _slash, path = url.removeprefix("http://").partition("/")
+    connection = http.client.HTTPConnection(place, timeout=3)
+    try:
+        connection.request("GET", f"/{path}")
+        return json.loads(connection.getresponse().read())
+    finally:
+        connection.close()
+
+
+def processes_of(clone: Clone) -> list[str]:
+    """The command lines of processes that belong to a clone."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            line = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        except OSError:
+            continue
+        if os.fspath(clone.root) in line:
+            found.append(line)
+    return found
+
+
+def test_the_demo_prints_addresses_that_answer_with_release_and_environment(clone, shown):
+    assert len(os.fspath(clone.root)) >= LENGTH
+    assert " " in os.fspath(clone.root)
+    rows = re.findall(r"^(staging-\d) +api +running +([0-9a-f]{12}) +(http://\S+)$", shown, re.MULTILINE)
+    assert [row[0] for row in rows] == ["staging-1", "staging-2"]
+    for _host, release, url in rows:
+        page = ask(url)
+        assert page["env"] == "staging"
+        assert page["release"].startswith(release)
+    print("\n".join(line for line in shown.splitlines() if "after" in line))
+
+
+def test_a_hold_is_on_the_hosts_and_needs_nothing_of_the_controller(clone, shown):
+    orgs = clone.folder / "orgs"
+    shutil.copytree(clone.root / "examples" / "orgs", orgs)
+    shutil.copy(clone.root / "examples" / "broken" / "server.py", orgs / "acme" / "files" / "api" / "server.py")
+    moved = {"tetra_from": "dev", "tetra_to": "staging"}
+    assert clone.play("push", tetra_env="dev", tetra_orgs_dir=os.fspath(orgs))[0] == "applied"
+    assert clone.play("promote", **moved)[0] == "rolled_back"
+    transaction = json.loads((clone.folder / "result.json").read_text())["transaction"]
+    for name in (".venv", ".collections"):
+        shutil.rmtree(clone.root / name)
+    shutil.rmtree(clone.home)
+    clone.make_home()
+    made = clone.run("make", "setup")
+    assert made.returncode == 0, made.stdout + made.stderr
+    outcome, output = clone.play("promote", **moved)
+    assert outcome == "refused"
+    assert transaction in output
+    assert "/health" in output
+
+
+def test_after_demo_down_nothing_is_left(clone, shown):
+    assert processes_of(clone)
+    done = clone.run("make", "demo-down")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert not processes_of(clone)
+    assert not (clone.root / ".demo").exists()
