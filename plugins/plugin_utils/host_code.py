@@ -39,7 +39,7 @@ def version() -> str:
 
 @functools.lru_cache(maxsize=1)
 def zipapp() -> bytes:
-    """The agent without its first line, which names the interpreter of the host; equal sources give equal bytes."""
+    """The agent without its start, which names the Python of the host; equal sources give equal bytes."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for path, data in sorted(sources().items()):

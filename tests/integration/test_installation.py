@@ -12,7 +12,6 @@ import zipfile
 
 import pytest
 from ansible_collections.tetra.platform.plugins.module_utils.host import installation
-from ansible_collections.tetra.platform.plugins.module_utils.model.errors import TetraError
 from ansible_collections.tetra.platform.plugins.plugin_utils import host_code
 
 START = "__main__.py"
@@ -59,9 +58,25 @@ def test_an_installed_agent_starts_by_itself(tmp_path):
     assert (done.returncode, done.stderr.partition(":")[0]) == (15, "tsm")
 
 
-@pytest.mark.parametrize("interpreter", ["/opt/my python/bin/python3", f"/{'x' * 120}/python3"])
-def test_a_python_that_no_first_line_can_name_is_told(tmp_path, monkeypatch, interpreter):
-    monkeypatch.setattr(sys, "executable", interpreter)
-    with pytest.raises(TetraError, match="cannot be named"):
-        installation.install(os.fspath(tmp_path / "tsm"), archive({START: ""}))
-    assert not list(tmp_path.iterdir())
+@pytest.mark.parametrize("folder", ["a blank and a $sign", "x" * 150])
+def test_an_agent_starts_with_a_python_in_any_folder(tmp_path, monkeypatch, folder):
+    python = tmp_path / folder / "python3"
+    python.parent.mkdir()
+    python.write_text(f'#!/bin/sh\necho "by $0" >&2\nexec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", os.fspath(python))
+    assert started(tmp_path) == f"by {python}\nhello ['one two']"
+
+
+def test_an_agent_whose_python_is_gone_starts_with_that_of_the_system(tmp_path, monkeypatch):
+    if not os.access("/usr/bin/python3", os.X_OK):
+        pytest.fail("this machine has no /usr/bin/python3")
+    monkeypatch.setattr(sys, "executable", os.fspath(tmp_path / "gone" / "python3"))
+    assert started(tmp_path) == "hello ['one two']"
+
+
+def started(tmp_path):
+    """What an installed program says when it is started with one argument."""
+    program = os.fspath(tmp_path / "tsm")
+    installation.install(program, archive({START: "import sys\nprint('hello', sys.argv[1:], file=sys.stderr)"}))
+    return subprocess.run([program, "one two"], capture_output=True, text=True, check=True).stderr.strip()

@@ -4,6 +4,8 @@
 
 ``tsm run NAME`` takes a request as JSON on standard input and answers with JSON on standard output. ``tsm launch FILE``
 becomes a service, ``tsm deadman DIR ORG ENV ID`` watches a transaction; both are started by the supervisor.
+
+What only one of them needs is imported there: no start of a service should wait until the engine is loaded.
 """
 
 from __future__ import annotations
@@ -13,9 +15,7 @@ import sys
 
 from ..model import transaction
 from ..model.errors import INVALID, TetraError
-from . import deadman, launch
-from .operations import index
-from .scope import open_scope
+from . import launch
 
 _USAGE = "usage: tsm run OPERATION < request.json | tsm launch FILE | tsm deadman DIR ORG ENV TRANSACTION"
 
@@ -39,12 +39,21 @@ def _run(arguments: list[str]) -> int:
     if len(arguments) == 2 and arguments[0] == "launch":
         return launch.main(arguments[1])
     if len(arguments) == 5 and arguments[0] == "deadman":
-        deadman.watch(open_scope(*arguments[1:4]), arguments[4])
-        return 0
+        return _watch(*arguments[1:])
     raise TetraError(_USAGE)
 
 
+def _watch(tetra_dir: str, org: str, env: str, identity: str) -> int:
+    from . import deadman
+    from .scope import open_scope
+
+    deadman.watch(open_scope(tetra_dir, org, env), identity)
+    return 0
+
+
 def _answer(name: str) -> int:
+    from .operations import index
+
     try:
         request = json.loads(sys.stdin.buffer.read().decode("utf-8"))
     except ValueError as error:

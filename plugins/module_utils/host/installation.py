@@ -1,6 +1,6 @@
 # Copyright: tetra.platform contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Puts the agent on a host, as one file that starts with the host's own Python."""
+"""Puts the agent on a host, as one file that starts itself with a Python of the host."""
 
 from __future__ import annotations
 
@@ -8,35 +8,33 @@ import importlib.util
 import io
 import marshal
 import os
+import shlex
 import sys
 import zipfile
 
-from ..model.errors import TetraError
 from . import durable
 
-# What every Linux that runs Python 3.9 takes as a first line; longer ones are cut or refused.
-_SHEBANG_LIMIT = 120
+# The Python of the system may be replaced by another version under an agent that has to take a release back.
+_START = """\
+#!/bin/sh
+for python in {interpreter} /usr/bin/python3; do
+    if [ -x "$python" ]; then exec "$python" -IS "$0" "$@"; fi
+done
+echo "tsm: there is no Python to run $0 with; put one at /usr/bin/python3, or prepare the host anew" >&2
+exit 127
+"""
 # PEP 552: byte code that goes with the hash of its source, which nobody has to check.
 _UNCHECKED_HASH = (1).to_bytes(4, "little")
 
 
 def install(program: str, archive: bytes) -> None:
-    """Write the agent.
+    """Write the agent, to be run by the Python that runs this; without that, by the one of the system.
 
-    :param archive: the zipapp of the sources, without its first line.
-    :raises TetraError: when the path of this Python cannot stand in a first line.
+    :param archive: the zipapp of the sources, without its start.
     """
-    durable.write_file(program, _first_line(os.path.realpath(sys.executable)) + compiled(archive), 0o755)
-
-
-def _first_line(interpreter: str) -> bytes:
-    line = f"#!{interpreter} -IS\n"
-    if " " in interpreter or len(line) > _SHEBANG_LIMIT:
-        raise TetraError(
-            f"the Python interpreter {interpreter} cannot be named in a script's first line",
-            hint="set ansible_python_interpreter to a short path without blanks, for example /usr/bin/python3",
-        )
-    return line.encode()
+    interpreter = os.path.realpath(sys.executable)
+    start = _START.format(interpreter=shlex.quote(interpreter))
+    durable.write_file(program, start.encode() + compiled(archive), 0o755)
 
 
 def compiled(archive: bytes) -> bytes:

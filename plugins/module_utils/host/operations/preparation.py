@@ -19,7 +19,7 @@ def agent(request: Mapping) -> dict:
     """Prepare a host: folders, settings, digest key, the agent, and a running supervisor; or stop the supervisor.
 
     :param request: ``tetra_dir``, ``state`` (present or stopped), ``supervisor``, ``supervisord``, ``address``,
-        ``version`` (digest of the host code), ``code`` (the zipapp without its first line, base64; None keeps what
+        ``version`` (digest of the host code), ``code`` (the zipapp without its start, base64; None keeps what
         is there), ``check``.
     :returns: ``changed``, and ``changes``, the things that were (or in check mode would be) done.
     """
