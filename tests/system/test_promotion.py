@@ -7,6 +7,7 @@ from __future__ import annotations
 import collections
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -85,8 +86,9 @@ def test_a_broken_release_puts_itself_back_and_is_held(promoted):
     assert run.code != 0
     for host in STAGING:
         assert promoted.ask(host, API) == old
-        log = next(promoted.environment(host).glob("evidence/*/api.log")).read_text()
-        assert "nonce" in log
+        nonce = re.search(r'"nonce": "([0-9a-f]{16})"', run.result["hosts"][host]["reports"]["api"]["reason"])[1]
+        log = promoted.environment(host) / "evidence" / run.result["transaction"] / "api.log"
+        assert f"nonce {nonce}" in log.read_text()
     assert all(host["holds"] for host in promoted.status("staging").values())
     again = promoted.promote()
     assert again.outcome == "refused"

@@ -245,7 +245,7 @@ def _arm(scope: Scope, found: Transaction) -> None:
 
 
 def _is_watched(scope: Scope, identity: str) -> bool:
-    """Whether the deadman lives and has signed, which he does once he has loaded and read all that he needs."""
+    """Whether the deadman lives and has signed, which it does once it has loaded and read all that it needs."""
     end = time.monotonic() + _ARMING_TIMEOUT
     while time.monotonic() < end:
         watcher = transactions.signed(scope.environment, identity, transactions.WATCHER)

@@ -17,7 +17,7 @@ from .layout import Environment
 HOLDER = "holder"
 """The part of the run that works on a transaction under the lock."""
 WATCHER = "watcher"
-"""The part of the deadman, who signs once he can take the host back."""
+"""The part of the deadman, which signs once it can take the host back."""
 
 _BOOT_ID = "/proc/sys/kernel/random/boot_id"
 
