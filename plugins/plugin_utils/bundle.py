@@ -54,7 +54,6 @@ class Built:
 
     manifest: dict
     contents: dict[str, Callable[[], bytes]]
-    findings: tuple[Finding, ...]
 
 
 def services(
@@ -117,7 +116,7 @@ def build(
     }
     release.check_manifest(manifest)
     contents = {entry["sha256"]: lambda data=data: data for entry, data in outputs.values()}
-    return Built(manifest, contents, services.findings)
+    return Built(manifest, contents)
 
 
 def _outputs(source: Source, values: Mapping) -> dict[str, tuple[dict, bytes]]:

@@ -97,8 +97,7 @@ def _rollback(request: Mapping, answers: Answers) -> Goal:
 
 
 def _deploy(request: Mapping, answers: Answers) -> Goal:
-    contents: dict[str, Callable[[], bytes]] = {}
-    origin = _source(request, answers, contents)
+    origin, contents = _source(request, answers)
     services = bundle.services(origin, request["env"], request["aliases"], request["protected"])
     for host, known in answers.secrets.items():
         secrets.check_known(services.services, known, host, services.places)
@@ -118,16 +117,15 @@ def _deploy(request: Mapping, answers: Answers) -> Goal:
         secrets=manifest["secrets"],
         source=request["source"],
     )
-    findings = [*built.findings, *unhonoured(services, answers.observed, placed), *_of_registries(answers.observed)]
+    findings = [*services.findings, *_unhonoured(services, answers.observed, placed), *_of_registries(answers.observed)]
     return Goal(desired, manifest, origin.manifest, {**contents, **built.contents}, tuple(findings))
 
 
-def _source(request: Mapping, answers: Answers, contents: dict[str, Callable[[], bytes]]) -> source.Source:
-    """The sources of a run; what their files hold is added to ``contents``."""
+def _source(request: Mapping, answers: Answers) -> tuple[source.Source, dict[str, Callable[[], bytes]]]:
+    """The sources of a run, and by sha256 what gives the bytes of their files."""
     if request["action"] == "push":
         origin = source.read(Path(request["directory"]))
-        contents.update({file.entry["sha256"]: file.read for file in origin.files.values() if file.read})
-        return origin
+        return origin, {file.entry["sha256"]: file.read for file in origin.files.values() if file.read}
     _check_answered(answers.origin)
     wanted = plan.promotable(answers.origin, request["source"])
     if "manifest" not in answers.pack:
@@ -138,8 +136,8 @@ def _source(request: Mapping, answers: Answers, contents: dict[str, Callable[[],
     if release.digest(answers.pack["manifest"]) != wanted:
         raise TetraError(f"the bundle that came is not {wanted[:12]}", hint="promote again", code=REFUSED)
     blobs = _unpack(base64.b64decode(answers.pack["pack"]))
-    contents.update({digest: lambda data=data: data for digest, data in blobs.items()})
-    return source.from_blobs(answers.pack["manifest"], blobs.__getitem__)
+    contents = {digest: lambda data=data: data for digest, data in blobs.items()}
+    return source.from_blobs(answers.pack["manifest"], blobs.__getitem__), contents
 
 
 def _unpack(data: bytes) -> dict[str, bytes]:
@@ -175,7 +173,7 @@ def _secret_digests(observed: Mapping[str, Mapping]) -> tuple[dict, str | None]:
     return by_key[key], key
 
 
-def unhonoured(
+def _unhonoured(
     services: bundle.Services, observed: Mapping[str, Mapping], placed: Mapping[str, Sequence[str]]
 ) -> list[Finding]:
     """Warnings on what services ask of a supervisor that the one of their hosts does not do.

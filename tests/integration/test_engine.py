@@ -16,7 +16,6 @@ from pathlib import Path
 import pytest
 from ansible_collections.tetra.platform.plugins.module_utils.host import (
     engine,
-    probing,
     processes,
     staging,
     store,
@@ -62,11 +61,17 @@ def packs():
 
 
 @pytest.fixture
-def staged(scope, tmp_path):
+def lease():
+    """Seconds; a test may have another."""
+    return LEASE
+
+
+@pytest.fixture
+def staged(scope, tmp_path, lease):
     """The host with a first release of one service, staged as the transaction ``IDENTITY``."""
     services = tmp_path / "acme" / "services"
     services.mkdir(parents=True)
-    (services / "worker.tsm").write_text("TSM_COMMAND='sleep 600'\nTSM_MIN_HEALTHY=0s\n")
+    (services / "worker.tsm").write_text("TSM_COMMAND='sleep 600'\nTSM_MIN_HEALTHY=500ms\n")
     origin = source.read(services.parent)
     built = bundle.build(origin, "dev", bundle.services(origin, "dev"), {}, {}, None)
     manifest = built.manifest
@@ -80,7 +85,7 @@ def staged(scope, tmp_path):
     staging.stage(scope, IDENTITY, {
         "plan": plan.plan(observed, desired), "host": "here", "bundle": origin.manifest, "manifest": manifest,
         "pack": None, "services": ["worker"], "secrets": {}, "actor": "test", "reason": "", "lift_hold": "",
-        "lease": LEASE, "probe": {"passes": 1, "spacing": 0.1}, "keep": 5, "heads": {},
+        "lease": lease, "probe": {"passes": 1, "spacing": 0.1}, "keep": 5, "heads": {},
     })  # fmt: skip
     return scope
 
@@ -169,14 +174,9 @@ def test_a_service_that_a_person_stops_stays_stopped_until_he_starts_it(staged):
     assert bring("restarted") == (True, "running")
 
 
-@pytest.mark.parametrize(("last", "verdict"), [(True, False), (False, True)])
-def test_a_service_that_had_no_time_to_be_proven_healthy_is_not_held_against_its_bundle(
-    staged, monkeypatch, last, verdict
-):
-    def hurried(_scope, services, *_terms):
-        sample = health.Sample(0.0, last, True, "1:1", "a check")
-        return {name: probing.Report(health.WAITING, "a check", "http", [sample]) for name in services}
-
-    monkeypatch.setattr(probing, "watch", hurried)
-    assert engine.activate(staged, IDENTITY)["state"] == transaction.ROLLED_BACK
-    assert bool(os.listdir(staged.environment.holds)) is verdict
+@pytest.mark.parametrize("lease", [2.5])
+def test_a_service_that_there_was_no_time_to_prove_healthy_goes_back_without_a_hold(staged):
+    done = ask_agent(staged, "active")
+    assert done["state"] == transaction.ROLLED_BACK
+    assert done["reports"]["worker"]["verdict"] == health.UNPROVEN
+    assert not os.listdir(staged.environment.holds)

@@ -201,3 +201,11 @@ def test_a_process_may_have_any_name(tmp_path):
             assert process.pid in processes.family(os.getpid())
         finally:
             process.kill()
+
+
+def test_the_start_of_a_service_does_not_load_the_engine():
+    agent = MODULE.replace(".launch", ".agent")
+    code = f"import sys, {agent}; print(sorted(name.rpartition('.')[2] for name in sys.modules if '.host.' in name))"
+    environment = {**os.environ, "PYTHONPATH": PYTHONPATH}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "['agent', 'durable', 'launch']"

@@ -544,8 +544,10 @@ def test_what_a_killed_supervisor_left_behind_can_be_stopped(host, method):
     family = until(lambda: len(found := processes.family(host.state("one").pid)) == 2 and found)
     os.kill(host.daemon, signal.SIGKILL)
     until(lambda: is_gone(host.daemon))
+    assert host.supervisor.alive()
     getattr(host.supervisor, method)(*[["one"]] if method == "stop" else [])
     until(lambda: all(is_gone(pid) for pid in family))
+    assert not host.supervisor.alive()
 
 
 def test_a_supervisor_that_hangs_is_an_error_and_its_services_live_on(host, monkeypatch):
@@ -556,6 +558,7 @@ def test_a_supervisor_that_hangs_is_an_error_and_its_services_live_on(host, monk
     try:
         with pytest.raises(TetraError, match=f"pid {daemon}. does not answer"):
             host.supervisor.ensure_running()
+        assert host.supervisor.alive()
     finally:
         os.kill(daemon, signal.SIGCONT)
     host.supervisor.ensure_running()
@@ -733,3 +736,16 @@ def test_what_is_being_said_on_the_socket_has_to_be_an_answer(host):
         thread.join()
     path.unlink()
     path.parent.rmdir()
+
+
+@pytest.mark.parametrize(("restarts", "pause"), [(2, "2"), (50, "10")])
+def test_the_pause_before_a_restart_grows_to_ten_seconds(tmp_path, restarts, pause):
+    guard, starts, sleep = (tmp_path / name for name in ("guard", "starts", "sleep"))
+    guard.write_text(programs.GUARD)
+    sleep.write_text('#!/bin/sh\necho "$1"\n')
+    sleep.chmod(0o755)
+    uptime = Path("/proc/uptime").read_text().partition(".")[0]
+    starts.write_text(f"{restarts} {restarts} {uptime} 1:1\n")
+    done = subprocess.run(["/bin/sh", guard, starts, "1000", "true"], env={"PATH": f"{tmp_path}:{os.environ['PATH']}"},
+                          capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == pause

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from ansible_collections.tetra.platform.plugins.module_utils.host import processes
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 HOSTS = ("dev-1", "staging-1", "staging-2")
@@ -33,6 +34,25 @@ class Run:
     def outcome(self) -> str | None:
         """The outcome that the run told."""
         return self.result.get("outcome")
+
+
+def get(url: str) -> tuple[int, str]:
+    """The status and the body of a page; status 0 when nothing answers, or not to the end."""
+    place, _slash, path = url.removeprefix("http://").partition("/")
+    connection = http.client.HTTPConnection(place, timeout=3)
+    try:
+        connection.request("GET", f"/{path}")
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode()
+    except (OSError, http.client.HTTPException):
+        return 0, ""
+    finally:
+        connection.close()
+
+
+def command_lines() -> dict[int, list[str]]:
+    """The words that every process of this machine was started with, by pid."""
+    return {int(name): processes.arguments(int(name)) for name in os.listdir("/proc") if name.isdigit()}
 
 
 class Fleet:
@@ -92,15 +112,7 @@ class Fleet:
 
     def ask(self, host: str, port: int, path: str = "/health") -> tuple[int, str]:
         """The status and the body of a page of a host; status 0 when nothing answers."""
-        connection = http.client.HTTPConnection(self.addresses[host], port, timeout=3)
-        try:
-            connection.request("GET", path)
-            answer = connection.getresponse()
-            return answer.status, answer.read().decode()
-        except (OSError, http.client.HTTPException):
-            return 0, ""
-        finally:
-            connection.close()
+        return get(f"http://{self.addresses[host]}:{port}{path}")
 
     def touch(self, text: str) -> None:
         """Change a file that only the API uses, so that a new bundle comes of it."""

@@ -4,18 +4,18 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import os
 import re
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from .conftest import ROOT
+from .conftest import ROOT, command_lines, get
 
 NETWORK = 75
 LENGTH = 150
@@ -35,8 +35,7 @@ class Clone:
         self.make_home()
 
     def make_home(self) -> None:
-        self.home = Path(self.folder, f"home{len(list(self.folder.iterdir()))}")
-        self.home.mkdir()
+        self.home = Path(tempfile.mkdtemp(prefix="home", dir=self.folder))
 
     def run(self, *command: str) -> subprocess.CompletedProcess:
         kept = {key: value for key, value in os.environ.items() if not key.startswith(("ANSIBLE_", "VIRTUAL_ENV"))}
@@ -67,28 +66,9 @@ def shown(clone) -> str:
     return done.stdout
 
 
-def ask(url: str) -> dict:
-    """The page of a URL as data."""
-    place, _slash, path = url.removeprefix("http://").partition("/")
-    connection = http.client.HTTPConnection(place, timeout=3)
-    try:
-        connection.request("GET", f"/{path}")
-        return json.loads(connection.getresponse().read())
-    finally:
-        connection.close()
-
-
-def processes_of(clone: Clone) -> list[str]:
+def processes_of(clone: Clone) -> list[list[str]]:
     """The command lines of processes that belong to a clone."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            line = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
-        except OSError:
-            continue
-        if os.fspath(clone.root) in line:
-            found.append(line)
-    return found
+    return [words for words in command_lines().values() if any(os.fspath(clone.root) in word for word in words)]
 
 
 def test_the_demo_prints_addresses_that_answer_with_release_and_environment(clone, shown):
@@ -97,7 +77,7 @@ def test_the_demo_prints_addresses_that_answer_with_release_and_environment(clon
     rows = re.findall(r"^(staging-\d) +api +running +([0-9a-f]{12}) +(http://\S+)$", shown, re.MULTILINE)
     assert [row[0] for row in rows] == ["staging-1", "staging-2"]
     for _host, release, url in rows:
-        page = ask(url)
+        page = json.loads(get(url)[1])
         assert page["env"] == "staging"
         assert page["release"].startswith(release)
     print("\n".join(line for line in shown.splitlines() if "after" in line))

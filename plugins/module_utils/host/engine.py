@@ -68,16 +68,14 @@ def activate(scope: Scope, identity: str) -> dict:
 
 
 def _failure(reports: Mapping[str, probing.Report]) -> Cause | None:
-    """Why a host goes back: a service that failed, else one that was not proven healthy in time."""
+    """Why a host goes back: a service that failed, else one that could not be proven healthy."""
     causes = [_cause(name, report) for name, report in sorted(reports.items()) if report.verdict != health.HEALTHY]
     return next((cause for cause in causes if cause.verdict), causes[0] if causes else None)
 
 
 def _cause(name: str, report: probing.Report) -> Cause:
-    if report.lacked_time:
-        return Cause(f"{name}: the lease left no time to prove it healthy, though its last check passed", verdict=False)
-    late = "it did not become healthy in time: " if report.verdict == health.WAITING else ""
-    return Cause(f"{name}: {late}{report.reason}", verdict=True, check=f"{name}: {report.check}")
+    failed = report.verdict == health.FAILED
+    return Cause(f"{name}: {report.reason}", verdict=failed, check=f"{name}: {report.check}" if failed else "")
 
 
 def decide(scope: Scope, identity: str, decision: Mapping) -> dict:
@@ -329,7 +327,7 @@ def _broken_after_revert(scope: Scope, record: Mapping, done: Mapping[str, str])
     reports = probing.watch(
         scope, started, policy["passes"], policy["spacing"], lambda: end - time.monotonic()
     )
-    return "; ".join(f"{name}: {report.reason}" for name, report in reports.items() if report.verdict != "healthy")
+    return "; ".join(f"{name}: {report.reason}" for name, report in reports.items() if report.verdict != health.HEALTHY)
 
 
 def put_on_hold(scope: Scope, bundle: str, identity: str, cause: Cause) -> None:

@@ -19,17 +19,12 @@ _WORKERS = 16
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-    """What the watch found out about one service; ``verdict`` is healthy, failed or waiting (out of time)."""
+    """What the watch found out about one service; ``verdict`` is healthy, failed or unproven."""
 
     verdict: str
     reason: str
     check: str
     samples: list[health.Sample]
-
-    @property
-    def lacked_time(self) -> bool:
-        """Whether nothing but time was missing: the last check passed, which says nothing against the service."""
-        return self.verdict == health.WAITING and self.samples[-1].good
 
     def to_wire(self) -> dict:
         """The report as plain data."""
@@ -103,6 +98,7 @@ def _judge(
     verdict = health.verdict(samples, time.monotonic(), begun, policy)
     if verdict.state == health.WAITING and time_left > 0:
         return None
+    verdict = health.at_the_end(verdict, samples)
     return Report(verdict.state, verdict.reason, describe(record), samples[-5:])
 
 

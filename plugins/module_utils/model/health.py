@@ -11,6 +11,7 @@ from collections.abc import Sequence
 WAITING = "waiting"
 HEALTHY = "healthy"
 FAILED = "failed"
+UNPROVEN = "unproven"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,6 +75,18 @@ def verdict(samples: Sequence[Sample], now: float, started: float, policy: Polic
     if passed and len(passed) >= policy.passes and passed[-1].at - passed[0].at >= policy.min_healthy:
         return Verdict(HEALTHY, f"{len(passed)} checks in a row passed")
     return Verdict(WAITING, _why(samples[-1]) if samples else "")
+
+
+def at_the_end(found: Verdict, samples: Sequence[Sample]) -> Verdict:
+    """The judgement when the time is over: what lacked nothing but time is ``unproven``, which says nothing against it.
+
+    :param found: the verdict on the samples, of which there is at least one.
+    """
+    if found.state != WAITING:
+        return found
+    if samples[-1].good:
+        return Verdict(UNPROVEN, "there was no time left to prove it healthy, though its last check passed")
+    return Verdict(FAILED, f"it did not become healthy in time: {found.reason}")
 
 
 def _replaced(samples: Sequence[Sample]) -> bool:

@@ -329,7 +329,7 @@ def _cwd(keys: _Keys) -> Value | None:
         return None
     if ".." in "".join(part if isinstance(part, str) else "$" for part in values.parts(value)).split("/"):
         hint = "name the folder from ${TETRA_RELEASE_DIR} or from /"
-        raise keys.error("TSM_CWD", "leads out of a folder with ..", hint)
+        raise keys.error("TSM_CWD", "has .. in its path", hint)
     return values.join("." if part == {"var": "PWD"} else part for part in values.parts(value))
 
 

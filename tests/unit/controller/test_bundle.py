@@ -358,7 +358,7 @@ def test_the_example_is_without_a_remark(env, greeting):
     ports = {name: 4100 + index for index, name in enumerate(sorted(services.services))
              if services.services[name].port.kind != "none"}
     built = bundle.build(origin, env, services, ports, {"API_TOKEN": DIGEST}, "k1")
-    assert built.findings == ()
+    assert services.findings == ()
     assert sorted(services.services) == ["api", "report", "site", "worker"]
     assert services.services["api"].environment["GREETING"] == greeting
     (rendered,) = built.contents.values()

@@ -38,6 +38,14 @@ def judged(text, policy=POLICY, now=None):
     return health.verdict(samples, samples[-1].at if now is None else now, STARTED, policy)
 
 
+@pytest.mark.parametrize(("text", "state"), [
+    ("++", health.UNPROVEN), ("+-+", health.UNPROVEN), ("-", health.FAILED), ("+-", health.FAILED),
+    ("?", health.FAILED), ("0", health.FAILED), ("+++", health.HEALTHY), ("++--", health.FAILED),
+])  # fmt: skip
+def test_when_the_time_is_over_only_a_last_check_that_failed_is_held_against_a_service(text, state):
+    assert health.at_the_end(judged(text), watched(text)).state == state
+
+
 @pytest.mark.parametrize(
     ("text", "state"),
     [

@@ -84,8 +84,7 @@ def _stopped(home: Home, check: bool) -> dict:
     if not os.path.exists(settings.path(home)):
         return {"changed": False, "changes": []}
     supervisor = open_supervisor(home, settings.load(home))
-    running = supervisor.running()
-    if not check:
-        # Even one that does not answer is ended, or what it keeps alive would go on.
+    alive = supervisor.alive()
+    if alive and not check:
         supervisor.shutdown()
-    return {"changed": running, "changes": ["supervisor"] if running else []}
+    return {"changed": alive, "changes": ["supervisor"] if alive else []}

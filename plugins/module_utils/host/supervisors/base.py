@@ -66,6 +66,10 @@ class Supervisor(abc.ABC):
         """Whether the supervisor is there and answers."""
 
     @abc.abstractmethod
+    def alive(self) -> bool:
+        """Whether there is something to end: the supervisor, answering or not, or what a killed one has left."""
+
+    @abc.abstractmethod
     def ensure_running(self) -> None:
         """Start the supervisor, and what it kept alive before, unless it runs; safe when two ask at once."""
 

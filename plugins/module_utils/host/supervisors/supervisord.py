@@ -75,6 +75,10 @@ class Supervisord(Supervisor):
         except SilentError:
             return False
 
+    def alive(self) -> bool:
+        """Whether supervisord lives, answering or not, or a program that a killed one has left."""
+        return self._pid() is not None or any(map(processes.lives, self._identities(self._begun())))
+
     def ensure_running(self) -> None:
         """Start supervisord, free of this process, its session and its descriptors, unless it answers.
 
@@ -269,12 +273,19 @@ class Supervisord(Supervisor):
                 message = f"supervisord (pid {pid}) does not end"
                 raise TetraError(message, hint=f"look at {self._log}", code=REFUSED)
         self._client.remove_folder()
+        self._end_orphans(self._begun())
+
+    def _begun(self) -> list[str]:
+        """The units that were started and not forgotten since."""
         names = os.listdir(self._programs) if os.path.isdir(self._programs) else []
-        self._end_orphans([name[: -len(".starts")] for name in names if name.endswith(".starts")])
+        return [name[: -len(".starts")] for name in names if name.endswith(".starts")]
+
+    def _identities(self, units: Iterable[str]) -> list[str]:
+        return [starts["identity"] for starts in map(self._starts, units) if starts]
 
     def _end_orphans(self, units: Iterable[str]) -> None:
         """End what a supervisord that was killed has left of units, and forget how often they were started."""
-        identities = [starts["identity"] for starts in map(self._starts, units) if starts]
+        identities = self._identities(units)
         for number in (signal.SIGTERM, signal.SIGKILL):
             for identity in filter(processes.lives, identities):
                 # Supervisord made each of them the leader of a group.
