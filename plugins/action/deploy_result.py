@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from ansible.utils.display import Display
-from ansible_collections.tetra.platform.plugins.module_utils.model import transaction
+from ansible_collections.tetra.platform.plugins.module_utils.model import table, transaction
 from ansible_collections.tetra.platform.plugins.plugin_utils import run
 from ansible_collections.tetra.platform.plugins.plugin_utils.controller import ControllerAction
 
@@ -78,4 +78,4 @@ def _table(result: dict) -> str:
     head = f"{result['action']} {result['org']} {result['env']}: {result['outcome']}"
     if not result["hosts"]:
         return f"{head}\n{result['message']}"
-    return f"{head}\n{run.table(rows)}"
+    return f"{head}\n{table.table(rows)}"

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from ansible.utils.display import Display
-from ansible_collections.tetra.platform.plugins.module_utils.model import transaction
+from ansible_collections.tetra.platform.plugins.module_utils.model import table, transaction
 from ansible_collections.tetra.platform.plugins.plugin_utils import run
 from ansible_collections.tetra.platform.plugins.plugin_utils.controller import ControllerAction
 
@@ -44,7 +44,7 @@ def _table(hosts: dict) -> str:
             state = "stopped by hand" if found["stopped"] else found["state"]
             rows.append([name, service, state, release, found["release"][:12], found["url"]])
         notes += _notes(name, host)
-    return "\n".join([run.table(rows), *notes])
+    return "\n".join([table.table(rows), *notes])
 
 
 def _notes(name: str, host: dict) -> list[str]:

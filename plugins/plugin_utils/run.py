@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import getpass
-import json
 import os
 import secrets
 import time
@@ -46,14 +45,3 @@ def _write(path: Path, text: str) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     temporary.write_text(text, encoding="ascii")
     temporary.replace(path)
-
-
-def table(rows: list[list[str]]) -> str:
-    """Rows as aligned text; the first row is the heading. Control characters from hosts are shown escaped."""
-    shown = [[_printable(str(cell)) for cell in row] for row in rows]
-    widths = [max(len(row[index]) for row in shown) for index in range(len(shown[0]))]
-    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in shown)
-
-
-def _printable(text: str) -> str:
-    return text if text.isprintable() else json.dumps(text)[1:-1]

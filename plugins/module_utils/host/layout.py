@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 
@@ -44,6 +45,15 @@ class Home:
         units.check_name("organization", org)
         units.check_name("environment", env)
         return Environment(os.path.join(self.root, "orgs", org, env), org, env)
+
+    def environments(self) -> list[Environment]:
+        """The environments that have a folder here, by organization and name; what has no valid name is none."""
+        found = []
+        for org in _folders(os.path.join(self.root, "orgs")):
+            for env in _folders(os.path.join(self.root, "orgs", org)):
+                with contextlib.suppress(TetraError):
+                    found.append(self.environment(org, env))
+        return found
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,22 +129,37 @@ class Environment:
         """The append-only record of transactions and decisions."""
         return os.path.join(self.root, "journal.jsonl")
 
+    def folders(self) -> dict[str, int]:
+        """The folders inside, and the mode that each is made with."""
+        modes = {**dict.fromkeys(_PUBLIC, 0o755), **dict.fromkeys(_PRIVATE, 0o700)}
+        return {os.path.join(self.root, name): mode for name, mode in modes.items()}
+
+    def parents(self) -> list[str]:
+        """The folders from ``tetra_dir`` down to the environment itself."""
+        organization = os.path.dirname(self.root)
+        organizations = os.path.dirname(organization)
+        return [os.path.dirname(organizations), organizations, organization, self.root]
+
     def prepare(self) -> None:
         """Make the folders of the environment; what holds secrets or logs is for its owner alone.
 
         :raises TetraError: code ``refused`` when one of them, up to ``tetra_dir``, is a link or others can change it.
         """
-        organization = os.path.dirname(self.root)
-        organizations = os.path.dirname(organization)
-        for path in (os.path.dirname(organizations), organizations, organization, self.root):
+        for path in self.parents():
             durable.make_folder(path, 0o755)
-        for names, mode in ((_PUBLIC, 0o755), (_PRIVATE, 0o700)):
-            for name in names:
-                durable.make_folder(os.path.join(self.root, name), mode)
+        for path, mode in self.folders().items():
+            durable.make_folder(path, mode)
 
     def sweep(self) -> None:
         """Remove what killed runs left half-written; the caller holds the lock of the environment."""
-        for name in ("", *_PUBLIC, *_PRIVATE):
-            folder = os.path.join(self.root, name)
+        for folder in (self.root, *self.folders()):
             if os.path.isdir(folder):
                 durable.sweep(folder)
+
+
+def _folders(path: str) -> list[str]:
+    """The names of the folders in a folder; a link is none."""
+    if not os.path.isdir(path):
+        return []
+    with os.scandir(path) as entries:
+        return sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))

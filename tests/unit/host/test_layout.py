@@ -115,3 +115,14 @@ def test_what_killed_runs_left_anywhere_is_swept(home):
 def test_an_environment_that_was_never_prepared_is_swept_without_a_word(home):
     home.environment("acme", "dev").sweep()
     assert not os.path.exists(home.root)
+
+
+def test_the_environments_of_a_host_are_its_folders_with_valid_names(home):
+    assert home.environments() == []
+    for path in ("b/dev", "a/prod", "a/dev", "a/Not-Valid", "a/.tmp-0123", "B/dev"):
+        os.makedirs(os.path.join(home.root, "orgs", path))
+    os.symlink("dev", os.path.join(home.root, "orgs", "a", "linked"))
+    with open(os.path.join(home.root, "orgs", "a", "file"), "w", encoding="ascii"):
+        pass
+    found = [(environment.org, environment.env) for environment in home.environments()]
+    assert found == [("a", "dev"), ("a", "prod"), ("b", "dev")]
