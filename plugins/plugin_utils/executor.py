@@ -113,6 +113,8 @@ class HostAction(ActionBase):
             "supervisor": self.variable("tetra_supervisor", task_vars, "auto"),
             "supervisord": self.variable("tetra_supervisord", task_vars, ""),
             "address": self.variable("tetra_address", task_vars, ""),
+            "users": self.variable("tetra_users", task_vars, {}),
+            "journal_max": self.variable("tetra_journal_max", task_vars, "1G"),
             "version": host_code.version(),
             "code": None,
         }

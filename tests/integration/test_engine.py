@@ -23,6 +23,7 @@ from ansible_collections.tetra.platform.plugins.module_utils.host import (
 )
 from ansible_collections.tetra.platform.plugins.module_utils.host.operations import deployment, preparation
 from ansible_collections.tetra.platform.plugins.module_utils.host.scope import open_scope
+from ansible_collections.tetra.platform.plugins.module_utils.host.supervisors import supervisord
 from ansible_collections.tetra.platform.plugins.module_utils.model import health, pack, plan, release, transaction
 from ansible_collections.tetra.platform.plugins.module_utils.model.errors import REFUSED, TetraError
 from ansible_collections.tetra.platform.plugins.plugin_utils import bundle, host_code, source
@@ -120,7 +121,7 @@ def test_a_release_is_switched_to_under_the_eyes_of_a_deadman_and_confirmed(stag
 
 @pytest.mark.parametrize("script", BROKEN_AGENTS.values(), ids=BROKEN_AGENTS)
 def test_nothing_is_switched_when_the_deadman_does_not_watch(staged, script, monkeypatch):
-    monkeypatch.setattr(engine, "_ARMING_TIMEOUT", 1.0)
+    monkeypatch.setattr(supervisord, "_ARMING_TIMEOUT", 1.0)
     agent = Path(staged.home.bin, "tsm").resolve()
     agent.write_text(script)
     with pytest.raises(TetraError, match="could not be armed") as caught:

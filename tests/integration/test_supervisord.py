@@ -109,7 +109,7 @@ def test_a_started_service_runs_and_a_stopped_one_is_gone(host):
 def test_a_restarted_service_is_another_process(host):
     host.supervisor.start([host.spec("one", SLEEP)])
     before = host.state("one")
-    host.supervisor.restart([host.spec("one", SLEEP)])
+    host.supervisor.replace(["one"], [[host.spec("one", SLEEP)]])
     after = host.state("one")
     assert after.state == "running"
     assert after.pid != before.pid

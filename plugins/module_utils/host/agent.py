@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The agent (``tsm``): this code as one program on the host.
 
-``tsm run NAME`` takes a request as JSON on standard input and answers with JSON on standard output. ``tsm launch FILE``
-becomes a service, ``tsm deadman DIR ORG ENV ID`` watches a transaction; both are started by the supervisor.
+``tsm run NAME`` takes a request as JSON on standard input and answers with JSON on standard output. The others are
+started by the supervisor: ``tsm launch [FILE]`` becomes a service, ``tsm deadman DIR ORG ENV ID`` watches a
+transaction, ``tsm boot DIR`` settles what a restart of the host interrupted.
 
 What only one of them needs is imported there: no start of a service should wait until the engine is loaded.
 """
@@ -17,7 +18,7 @@ from ..model import transaction
 from ..model.errors import INVALID, TetraError
 from . import launch
 
-_USAGE = "usage: tsm run OPERATION < request.json | tsm launch FILE | tsm deadman DIR ORG ENV TRANSACTION"
+_USAGE = "usage: tsm run OPERATION < request.json | tsm launch [FILE] | tsm deadman DIR ORG ENV ID | tsm boot DIR"
 
 
 def main(arguments: list[str]) -> int:
@@ -36,8 +37,10 @@ def main(arguments: list[str]) -> int:
 def _run(arguments: list[str]) -> int:
     if len(arguments) == 2 and arguments[0] == "run":
         return _answer(arguments[1])
-    if len(arguments) == 2 and arguments[0] == "launch":
-        return launch.main(arguments[1])
+    if len(arguments) in (1, 2) and arguments[0] == "launch":
+        return launch.main(arguments[1] if len(arguments) == 2 else None)
+    if len(arguments) == 2 and arguments[0] == "boot":
+        return _boot(arguments[1])
     if len(arguments) == 5 and arguments[0] == "deadman":
         return _watch(*arguments[1:])
     raise TetraError(_USAGE)
@@ -49,6 +52,15 @@ def _watch(tetra_dir: str, org: str, env: str, identity: str) -> int:
 
     deadman.watch(open_scope(tetra_dir, org, env), identity)
     return 0
+
+
+def _boot(tetra_dir: str) -> int:
+    from . import boot
+
+    failures = boot.settle(tetra_dir)
+    for failure in failures:
+        print(f"tsm: {failure}", file=sys.stderr)
+    return transaction.EXIT_CODES[transaction.ROLLBACK_FAILED] if failures else 0
 
 
 def _answer(name: str) -> int:

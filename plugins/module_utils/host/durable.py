@@ -184,6 +184,22 @@ def _check_folder(path: str) -> None:
         )
 
 
+def check_place(path: str) -> None:
+    """Make sure that nobody but root and this user can put something else in the place of what is in a folder.
+
+    :raises TetraError: code ``refused`` when others can.
+    """
+    found = os.stat(path)
+    open_to_others = found.st_mode & (stat.S_IWOTH | stat.S_IWGRP) and not found.st_mode & stat.S_ISVTX
+    if found.st_uid not in (0, os.geteuid()) or open_to_others:
+        raise TetraError(
+            f"{path} belongs to another user, or others may write to it (mode {stat.S_IMODE(found.st_mode):04o}), who "
+            "could replace what is in it",
+            hint="choose another tetra_dir, or give the folder to root with mode 0755",
+            code=REFUSED,
+        )
+
+
 def sync_folder(path: str) -> None:
     """Make renames in a folder last."""
     descriptor = os.open(path or os.curdir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -22,7 +22,6 @@ from .supervisors.base import UnitSpec
 from .transactions import Transaction
 
 _LOCK_TIMEOUT = 30.0
-_ARMING_TIMEOUT = 10.0
 _LEASE_RESERVE = 2.0
 _PROBE_LIMIT_OF_A_REVERT = 60.0
 _NEVER_GIVE_UP = 1_000_000
@@ -172,8 +171,7 @@ def _sweep_deadmen(scope: Scope) -> None:
     """Forget the deadmen of transactions that ended; one that carried out a revert could not remove itself."""
     known = transactions.states(scope.environment)
     ended = [name for name, state in known.items() if not transaction.TRANSITIONS[state]]
-    states = scope.supervisor.states(scope.deadman_unit(name) for name in ended)
-    scope.supervisor.stop([unit for unit, state in states.items() if state.state != "absent"], remove=True)
+    scope.supervisor.disarm(map(scope.deadman_unit, ended))
 
 
 def locked(scope: Scope):
@@ -230,9 +228,7 @@ def _arm(scope: Scope, found: Transaction) -> None:
     remake(scope, found.record["from"])
     transactions.sign(scope.environment, identity, transactions.HOLDER)
     transactions.write_lease(scope.environment, identity, found.record["lease"])
-    scope.supervisor.start([_deadman(scope, identity)])
-    if not _is_watched(scope, identity):
-        _disarm(scope, identity)
+    if not scope.supervisor.arm(_deadman(scope, identity), found.record["lease"], lambda: _is_watched(scope, identity)):
         raise TetraError(
             f"the revert of transaction {identity} could not be armed, so nothing was switched",
             hint=f"look at {_deadman_log(scope, identity)}",
@@ -244,13 +240,8 @@ def _arm(scope: Scope, found: Transaction) -> None:
 
 def _is_watched(scope: Scope, identity: str) -> bool:
     """Whether the deadman lives and has signed, which it does once it has loaded and read all that it needs."""
-    end = time.monotonic() + _ARMING_TIMEOUT
-    while time.monotonic() < end:
-        watcher = transactions.signed(scope.environment, identity, transactions.WATCHER)
-        if watcher and processes.lives(watcher):
-            return True
-        time.sleep(0.02)
-    return False
+    watcher = transactions.signed(scope.environment, identity, transactions.WATCHER)
+    return watcher is not None and processes.lives(watcher)
 
 
 def _deadman(scope: Scope, identity: str) -> UnitSpec:
@@ -261,6 +252,7 @@ def _deadman(scope: Scope, identity: str) -> UnitSpec:
         stop_timeout=5.0,
         restart="on-failure",
         max_restarts=_NEVER_GIVE_UP,
+        owner=f"{scope.org}/{scope.env}/{identity}",
     )
 
 
@@ -269,7 +261,7 @@ def _deadman_log(scope: Scope, identity: str) -> str:
 
 
 def _disarm(scope: Scope, identity: str) -> None:
-    scope.supervisor.stop([scope.deadman_unit(identity)], remove=True)
+    scope.supervisor.disarm([scope.deadman_unit(identity)])
 
 
 def _switch(scope: Scope, found: Transaction) -> str | None:

@@ -2,13 +2,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The launcher: what the supervisor starts, and what then becomes the service.
 
-It takes everything from one file that only the user of the service can read, so a secret is in no list of processes and
-in no file of a supervisor. Every restart reads the file again.
+It takes everything from one file that only root, or the user of the service, can read, so a secret is in no list of
+processes and in no file of a supervisor. Every restart reads the file again.
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -37,15 +38,16 @@ def write(path: str, record: Mapping) -> None:
     durable.write_json(path, record, 0o600)
 
 
-def main(path: str) -> int:
+def main(path: str | None) -> int:
     """Become the service of a launch file.
 
+    :param path: the file; None takes what comes on standard input, which the supervisor opened.
     :returns: :data:`CANNOT_START`, and says why on standard error; when all goes well, this does not return.
     """
+    name = os.path.basename(path or "the service")
     try:
-        _launch(_load(path))
+        _launch(_load(path) if path else _receive())
     except _CannotStartError as error:
-        name = os.path.basename(path)
         print(f"tsm: {name[:-5] if name.endswith('.json') else name} is not started: {error}", file=sys.stderr)
         return CANNOT_START
 
@@ -55,6 +57,18 @@ def _load(path: str) -> Mapping:
         return durable.read_json(path)
     except (OSError, TetraError) as error:
         raise _CannotStartError(f"its launch file cannot be read: {error}") from error
+
+
+def _receive() -> Mapping:
+    """Read standard input to its end, and leave nothing there for the service."""
+    try:
+        record = json.loads(sys.stdin.buffer.read())
+    except ValueError as error:
+        raise _CannotStartError(f"what came on standard input is no launch file: {error}") from error
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    return record
 
 
 def _launch(record: Mapping) -> NoReturn:

@@ -36,6 +36,7 @@ class Home:
         self.config = os.path.join(self.root, "config")
         self.bin = os.path.join(self.root, "bin")
         self.supervisor = os.path.join(self.root, "supervisor")
+        self.homes = os.path.join(self.root, "home")
 
     def environment(self, org: str, env: str) -> Environment:
         """The part of one environment of one organization.

@@ -19,6 +19,9 @@ import time
 import urllib.parse
 from collections.abc import Callable, Mapping
 
+from ..model.errors import TetraError
+from . import accounts
+
 _KEPT = 64 * 1024
 _SHOWN = 500
 _LOCAL = ("localhost", "127.0.0.1", "::1")
@@ -36,13 +39,13 @@ class Result:
     seconds: float
 
 
-def check(health: Mapping, address: str, cwd: str, environment: Mapping[str, str]) -> Result:
+def check(health: Mapping, address: str, cwd: str, environment: Mapping[str, str], user: str = "") -> Result:
     """Make one check.
 
     :param health: ``kind`` http with ``url``, tcp with ``address`` and ``port``, or command with ``argv``; and
         ``timeout`` in seconds.
     :param address: where the services of the host bind; localhost in a check means this, unless it is empty.
-    :param cwd: where a command runs, with exactly ``environment``.
+    :param cwd: where a command runs, with exactly ``environment``, as ``user``; empty for the user of this process.
     """
     begun = time.monotonic()
     deadline = begun + health["timeout"]
@@ -52,10 +55,10 @@ def check(health: Mapping, address: str, cwd: str, environment: Mapping[str, str
         elif health["kind"] == "tcp":
             ok, detail = _tcp(_target(health["address"], address), int(health["port"]), deadline)
         else:
-            ok, detail = _command(health["argv"], cwd, environment, deadline)
+            ok, detail = _command(health["argv"], cwd, environment, user, deadline)
     except http.client.HTTPException as error:
         ok, detail = False, f"no answer over http ({type(error).__name__}: {error})"
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, TetraError) as error:
         ok, detail = False, str(error) or type(error).__name__
     return Result(ok, _one_line(detail), time.monotonic() - begun)
 
@@ -136,10 +139,10 @@ def _within(deadline: float, ask: Callable[[], _Answer], cut: Callable[[], None]
     return answer
 
 
-def _command(argv: list[str], cwd: str, environment: Mapping[str, str], deadline: float) -> _Answer:
+def _command(argv: list[str], cwd: str, environment: Mapping[str, str], user: str, deadline: float) -> _Answer:
     process = subprocess.Popen(
         argv, cwd=cwd, env=dict(environment), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT, start_new_session=True,
+        stderr=subprocess.STDOUT, start_new_session=True, **(accounts.credentials(user) if user else {}),
     )  # fmt: skip
     try:
         with process.stdout:

@@ -109,7 +109,7 @@ def _sample(scope: Scope, record: Mapping, process: ProcessState) -> health.Samp
     check = record["health"]
     if check is None:
         return health.Sample(time.monotonic(), bool(identity), True, identity, "the process is alive")
-    result = probes.check(check, scope.settings.address, record["cwd"], record["environment"])
+    result = probes.check(check, scope.settings.address, record["cwd"], record["environment"], record.get("user", ""))
     detail = evidence.without_secrets(scope, record["release"], result.detail)
     return health.Sample(time.monotonic(), result.ok, _own(scope, record, process.pid), identity, detail)
 

@@ -10,11 +10,13 @@ import shutil
 from collections.abc import Iterable, Mapping
 
 from ..model import plan, values
+from ..model.errors import REFUSED, TetraError
 from ..model.service import Service
-from . import durable, launch, store
+from . import accounts, durable, launch, store
 from .scope import Scope
 from .supervisors.base import UnitSpec
 
+_UNPRIVILEGED = 1024
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # Python services must not write into the tree of their release, which is compared with its manifest.
 _ENVIRONMENT = {"PATH": _PATH, "LANG": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1"}
@@ -91,14 +93,16 @@ def switch(scope: Scope, release: str | None) -> dict[str, str]:
     environment = scope.environment
     done = actions(scope, release)
     point(scope, release)
+    records = _launches(scope, release, done) if release is not None else {}
     stopping = [name for name, action in done.items() if action in (plan.STOP, plan.RESTART)]
-    scope.supervisor.stop(scope.units(stopping), remove=True)
+    # A launch file must never name another digest than that of the process that runs.
+    scope.supervisor.stop(scope.units(stopping), remove=False)
+    for name, record in records.items():
+        launch.write(launch_path(scope, name), record)
+    starting = [name for name, action in done.items() if action in (plan.START, plan.RESTART)]
+    scope.supervisor.replace(scope.units(stopping), _levels(scope, {name: records[name] for name in starting}))
     for name in (name for name, action in done.items() if action == plan.STOP):
         durable.remove(launch_path(scope, name))
-    if release is not None:
-        _write_launches(scope, release, done)
-        starting = [name for name, action in done.items() if action in (plan.START, plan.RESTART)]
-        start(scope, starting)
     durable.sync_folder(environment.root)
     return done
 
@@ -113,21 +117,35 @@ def point(scope: Scope, release: str | None) -> None:
 
 def start(scope: Scope, services: Iterable[str]) -> None:
     """Start services whose launch files are written, those that others depend on first."""
-    names = list(services)
-    records = {name: launch_record(scope, name) for name in names}
+    scope.supervisor.replace([], _levels(scope, {name: launch_record(scope, name) for name in services}))
+
+
+def _levels(scope: Scope, records: Mapping[str, Mapping]) -> list[list[UnitSpec]]:
     depends = {name: record["depends"] for name, record in records.items()}
-    for level in plan.levels(names, depends):
-        scope.supervisor.start([_unit_spec(scope, name, records[name]) for name in level])
+    return [[_unit_spec(scope, name, records[name]) for name in level] for level in plan.levels(records, depends)]
 
 
 def _unit_spec(scope: Scope, name: str, record: Mapping) -> UnitSpec:
+    # What an agent that knew no systemd has written lacks the limits.
+    limits = record.get("limits") or {}
     return UnitSpec(
         unit=scope.unit(name),
-        argv=[agent_file(scope), "launch", launch_path(scope, name)],
+        argv=[agent_file(scope), "launch"],
+        secret_file=launch_path(scope, name),
         log=os.path.join(scope.environment.logs, f"{name}.log"),
         stop_timeout=record["stop_timeout"],
         restart=record["restart"],
         max_restarts=record["max_restarts"],
+        owner=scope.owner(name),
+        description=record.get("description", ""),
+        user=record.get("user", ""),
+        writable=scope.user_home,
+        after=tuple(scope.units(record["depends"])),
+        autostart=limits.get("autostart", True),
+        memory_limit=limits.get("memory"),
+        cpu_limit=limits.get("cpu"),
+        hardening=limits.get("hardening", "none"),
+        low_port=0 < record["ports"].get("main", 0) < _UNPRIVILEGED,
     )
 
 
@@ -136,13 +154,12 @@ def agent_file(scope: Scope) -> str:
     return os.path.realpath(os.path.join(scope.home.bin, "tsm"))
 
 
-def _write_launches(scope: Scope, release: str, done: Mapping[str, str]) -> None:
+def _launches(scope: Scope, release: str, done: Mapping[str, str]) -> dict[str, dict]:
+    """The launch records of the services that a switch changes."""
     manifest = store.manifest(scope.environment, release)
     secrets = store.private(scope.environment, release)["secrets"]
-    for name, action in done.items():
-        if action not in (plan.STOP, plan.KEEP):
-            record = launch_file(scope, release, manifest, name, secrets)
-            launch.write(launch_path(scope, name), record)
+    changing = [name for name, action in done.items() if action not in (plan.STOP, plan.KEEP)]
+    return {name: launch_file(scope, release, manifest, name, secrets) for name in changing}
 
 
 def launch_file(scope: Scope, release: str, manifest: Mapping, name: str, secrets: Mapping[str, str]) -> dict:
@@ -153,7 +170,8 @@ def launch_file(scope: Scope, release: str, manifest: Mapping, name: str, secret
     entry = manifest["services"][name]
     service = Service.from_wire(entry["definition"])
     folder = os.path.join(scope.environment.releases, release)
-    variables = host_variables(scope, release, name, entry["ports"])
+    user = scope.user(service)
+    variables = host_variables(scope, release, name, entry["ports"], user)
     own_files = f"files/{name}"
     has_own = any(path.startswith(f"{own_files}/") for path in manifest["files"])
     default = os.path.join(folder, own_files) if has_own else folder
@@ -163,6 +181,8 @@ def launch_file(scope: Scope, release: str, manifest: Mapping, name: str, secret
     return {
         "format": 1,
         "service": name,
+        "description": service.description,
+        "user": user,
         "digest": entry["digest"],
         "release": release,
         "ports": entry["ports"],
@@ -170,6 +190,12 @@ def launch_file(scope: Scope, release: str, manifest: Mapping, name: str, secret
         "stop_timeout": service.stop_timeout,
         "restart": service.restart,
         "max_restarts": service.max_restarts,
+        "limits": {
+            "autostart": service.autostart,
+            "memory": service.memory_limit,
+            "cpu": service.cpu_limit,
+            "hardening": service.hardening,
+        },
         "argv": argv(service.command, variables),
         "cwd": variables["PWD"],
         "pre_commands": [argv(command, variables) for command in service.pre_commands],
@@ -179,9 +205,16 @@ def launch_file(scope: Scope, release: str, manifest: Mapping, name: str, secret
     }
 
 
-def host_variables(scope: Scope, release: str, name: str, ports: Mapping[str, int]) -> dict[str, str]:
-    """The variables that every process of an environment is given by the host it runs on."""
-    account = pwd.getpwuid(os.geteuid())
+def host_variables(scope: Scope, release: str, name: str, ports: Mapping[str, int], user: str = "") -> dict[str, str]:
+    """The variables that every process of an environment is given by the host it runs on.
+
+    :param user: who the service runs as; empty for the user of this process.
+    :raises TetraError: code ``refused`` when the host has no such user.
+    """
+    account = accounts.find(user) if user else pwd.getpwuid(os.geteuid())
+    if account is None:
+        raise TetraError(f"{name}: there is no user {user} on this host", hint="make it, or correct TSM_USER",
+                         code=REFUSED)
     variables = {
         "HOME": account.pw_dir,
         "USER": account.pw_name,

@@ -5,14 +5,18 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Iterable
 
+from ..model import units
 from ..model.errors import INVALID, TetraError
+from ..model.service import Service
 from . import settings as settings_file
 from .layout import Environment, Home
 from .settings import Settings
 from .supervisors.base import Supervisor
 from .supervisors.supervisord import Supervisord
+from .supervisors.systemd import Systemd
 
 DEADMAN = "deadman"
 
@@ -36,6 +40,21 @@ class Scope:
         """The names of the units of several services."""
         return [self.unit(service) for service in services]
 
+    def owner(self, service: str) -> str:
+        """The name of a service that is unique on the host and can be read back into its parts."""
+        return f"{self.org}/{self.env}/{service}"
+
+    def user(self, service: Service) -> str:
+        """The user that a service runs as; empty for the one that all run as."""
+        if not self.supervisor.own_users:
+            return ""
+        return service.user or units.org_user(self.org)
+
+    @property
+    def user_home(self) -> str:
+        """The folder that services of the organization may write to, where they run as a user of their own."""
+        return os.path.join(self.home.homes, self.org) if self.supervisor.own_users else ""
+
     def deadman_unit(self, transaction: str) -> str:
         """The name of the program that reverts a transaction; no service can have it, names hold no dot."""
         return f"tetra.{DEADMAN}.{self.org}.{self.env}.{transaction}"
@@ -56,10 +75,12 @@ def open_supervisor(home: Home, settings: Settings) -> Supervisor:
 
     :raises TetraError: code ``invalid`` for one that this version does not have.
     """
-    if settings.supervisor != Supervisord.name:
-        raise TetraError(
-            f"supervisor {settings.supervisor!r} is not available in this version",
-            hint="set tetra_supervisor: supervisord for the host",
-            code=INVALID,
-        )
-    return Supervisord(home, [settings.supervisord] if settings.supervisord else None)
+    if settings.supervisor == Systemd.name:
+        return Systemd(home)
+    if settings.supervisor == Supervisord.name:
+        return Supervisord(home, [settings.supervisord] if settings.supervisord else None)
+    raise TetraError(
+        f"supervisor {settings.supervisor!r} is not available in this version",
+        hint="set tetra_supervisor: systemd or supervisord for the host",
+        code=INVALID,
+    )

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 from ..model import pack, plan, release, transaction
 from ..model.errors import REFUSED, TetraError
-from . import engine, journal, reservations, running, store, transactions
+from . import admission, engine, journal, reservations, running, store, transactions
 from .scope import Scope
 
 _PACK_LIFETIME = 3600
@@ -38,6 +38,8 @@ def stage(scope: Scope, identity: str, request: Mapping) -> dict:
         engine.check_no_open_transaction(scope)
         _check_base(scope, part)
         _check_hold(scope, record, request)
+        manifest = request["manifest"] or store.manifest(environment, record["release"])
+        admission.admit(scope, manifest, request["services"])
         engine.abort_staged(scope)
         _check_space(scope, request)
         stored = _take_pack(scope, request["pack"]) if request["pack"] else 0

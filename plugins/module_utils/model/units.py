@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable
 from typing import Union
 
+from . import canonical
 from .errors import TetraError
 
 Written = Union[str, int, float]
@@ -25,6 +26,7 @@ _SIZE = re.compile(rf"({_NUMBER})[ \t]*([kmgt]?)(?:i?b)?", re.IGNORECASE)
 _BYTES = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3, "t": 1024**4}
 _BOOLEANS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 
+_LONGEST_USER = 32
 _MAXIMUM_PORT = 65535
 _MAXIMUM_DURATION = 10 * 365 * 86400
 
@@ -151,6 +153,18 @@ def user_name(text: str) -> str:
     if not _USER.fullmatch(text):
         raise _wrong(text, "the name of a user", "write small letters, digits, - and _, at most 32, a letter first")
     return text
+
+
+def org_user(org: str) -> str:
+    """The name of the user that services of an organization run as: ``tetra-ORG``.
+
+    Linux takes 32 characters; a longer name ends in what tells it from others that begin alike.
+    """
+    name = f"tetra-{org}"
+    if len(name) <= _LONGEST_USER:
+        return name
+    tail = canonical.sha256(org.encode())[:8]
+    return f"{name[: _LONGEST_USER - 9]}-{tail}"
 
 
 def one_of(text: str, choices: Iterable[str]) -> str:

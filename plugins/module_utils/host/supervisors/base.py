@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 RUNNING = "running"
 STARTING = "starting"
@@ -22,7 +22,13 @@ class UnitSpec:
     """A process to keep alive.
 
     ``restart`` is always, on-failure or no; ``max_restarts`` fruitless restarts in a row are made, then it is given up.
-    ``stop_timeout`` is how many seconds it has to end by itself. ``log`` is the file for all that it says.
+    ``stop_timeout`` is how many seconds it has to end by itself. ``log`` is the file for all that it says, where the
+    supervisor has no log of its own. ``secret_file`` is one that only its owner reads and that the process is given.
+
+    What follows is for supervisors that honour it: ``owner`` (``org/env/service``), a ``description`` for people, the
+    ``user`` to run as, the folder that this user may write to (``writable``), the units that it starts ``after``,
+    whether it starts with the host (``autostart``), bytes of memory and cores it may use, ``hardening`` (none,
+    standard, strict), and whether it binds a port below 1024 (``low_port``).
     """
 
     unit: str
@@ -31,6 +37,17 @@ class UnitSpec:
     stop_timeout: float
     restart: str
     max_restarts: int
+    secret_file: str = ""
+    owner: str = ""
+    description: str = ""
+    user: str = ""
+    writable: str = ""
+    after: tuple[str, ...] = ()
+    autostart: bool = True
+    memory_limit: int | None = None
+    cpu_limit: float | None = None
+    hardening: str = "none"
+    low_port: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,12 +71,14 @@ class ProcessState:
 class Supervisor(abc.ABC):
     """A program that keeps processes alive; methods take lists, so that a host is one call.
 
-    ``honours`` has the keys of a service definition, without ``TSM_``, that its processes are run by.
+    ``honours`` has the keys of a service definition, without ``TSM_``, that its processes are run by. ``own_users``
+    tells whether services run as users of their own; else all run as the user of the supervisor.
     All methods raise :class:`TetraError`, code ``refused``, when the supervisor cannot be talked to.
     """
 
     name = ""
     honours: frozenset = frozenset()
+    own_users = False
 
     @abc.abstractmethod
     def running(self) -> bool:
@@ -99,7 +118,46 @@ class Supervisor(abc.ABC):
     def tail(self, unit: str, size: int) -> str:
         """The last ``size`` bytes that a unit has said; empty for one that is not defined or was silent."""
 
-    def restart(self, specs: Sequence[UnitSpec]) -> None:
-        """Start units again, whether they run or not."""
-        self.stop([spec.unit for spec in specs])
-        self.start(specs)
+    @abc.abstractmethod
+    def arm(self, deadman: UnitSpec, lease: float, signed: Callable[[], bool]) -> bool:
+        """Have a deadman run at the latest when a lease of so many seconds ends, over a restart of the host too.
+
+        :param signed: whether the deadman has told that it is ready.
+        :returns: whether it was read back that this is so; if not, nothing is left of it.
+        """
+
+    @abc.abstractmethod
+    def disarm(self, units: Iterable[str]) -> None:
+        """Forget deadmen; unknown ones are fine."""
+
+    def settles_at_boot(self, program: str) -> bool:
+        """Whether open transactions are settled when the host starts, as far as the supervisor has a say in it."""
+        return True
+
+    def settle_at_boot(self, program: str) -> None:
+        """Have open transactions settled when the host starts.
+
+        :param program: the agent, by a path that stays valid.
+        """
+        return
+
+    def forget_boot(self) -> None:
+        """Take back :meth:`settle_at_boot`."""
+        return
+
+    def forget_all(self) -> None:
+        """Stop all services, and leave nothing that could start them again."""
+        self.shutdown()
+
+    def objections(self, owners: Mapping[str, str]) -> list[str]:
+        """Why units cannot be defined, each reason a sentence: somebody else's have their names, for example.
+
+        :param owners: unit to its owner, ``org/env/service``.
+        """
+        return []
+
+    def replace(self, units: Sequence[str], levels: Sequence[Sequence[UnitSpec]]) -> None:
+        """Stop and forget units, then start others level by level."""
+        self.stop(units, remove=True)
+        for level in levels:
+            self.start(level)

@@ -18,7 +18,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from ...model.errors import REFUSED, TetraError
 from .. import durable, processes
@@ -33,6 +33,7 @@ _TO_STOP = (_STARTING, _RUNNING, _BACKOFF)
 _SHUTS_DOWN, _BAD_NAME, _NOT_RUNNING, _ALREADY_ADDED, _STILL_RUNNING = 6, 10, 70, 90, 91
 
 _PATIENCE = 15.0
+_ARMING_TIMEOUT = 10.0
 _SPAWN_TIMEOUT = 15.0
 _SETTLE_TIMEOUT = 15.0
 _STOP_TIMEOUT = 600.0
@@ -131,6 +132,22 @@ class Supervisord(Supervisor):
         if not remove:
             left = {unit: text for unit, text in texts.items() if text and unit in known}
             self._define({unit: programs.without_autostart(text) for unit, text in left.items()})
+
+    def arm(self, deadman: UnitSpec, lease: float, signed: Callable[[], bool]) -> bool:
+        """Start a deadman as a program of its own, which waits for the end of the lease by itself."""
+        self.ensure_running()
+        self.start([deadman])
+        deadline = time.monotonic() + _ARMING_TIMEOUT
+        while time.monotonic() < deadline:
+            if signed():
+                return True
+            time.sleep(_PAUSE)
+        self.disarm([deadman.unit])
+        return False
+
+    def disarm(self, units: Iterable[str]) -> None:
+        """Stop and forget deadmen."""
+        self.stop([unit for unit, state in self.states(units).items() if state.state != ABSENT])
 
     def tail(self, unit: str, size: int) -> str:
         """The end of the log of a unit, over the last rotation if need be."""
@@ -341,7 +358,9 @@ class Supervisord(Supervisor):
         return found
 
     def _command(self, spec: UnitSpec) -> list[str]:
-        return ["/bin/sh", self._guard, self._path(spec.unit, "starts"), str(spec.max_restarts), *spec.argv]
+        # It runs as the owner of the file, and can read it for itself.
+        words = [*spec.argv, *([spec.secret_file] if spec.secret_file else [])]
+        return ["/bin/sh", self._guard, self._path(spec.unit, "starts"), str(spec.max_restarts), *words]
 
     def _path(self, unit: str, kind: str) -> str:
         return os.path.join(self._programs, f"{unit}.{kind}")

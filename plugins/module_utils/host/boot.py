@@ -1,0 +1,33 @@
+# Copyright: tetra.platform contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What happens when the host starts: transactions that the restart interrupted are taken back, at once."""
+
+from __future__ import annotations
+
+from ..model import transaction
+from ..model.errors import TetraError
+from . import deadman, engine, transactions
+from .layout import Home
+from .scope import Scope, open_scope
+
+
+def settle(tetra_dir: str) -> list[str]:
+    """Settle the open transactions of every environment of this host; their leases ended with the boot before.
+
+    :returns: what could not be settled, a line for each environment; the others are settled nevertheless.
+    """
+    failures = []
+    for found in Home(tetra_dir).environments():
+        try:
+            _settle(open_scope(tetra_dir, found.org, found.env))
+        except (TetraError, OSError) as error:
+            failures.append(f"{found.org}/{found.env}: {error}")
+    return failures
+
+
+def _settle(scope: Scope) -> None:
+    for found in transactions.in_states(scope.environment, transaction.OPEN):
+        if transactions.seconds_left(scope.environment, found.identity) <= 0:
+            deadman.expire(scope, found.identity)
+    with engine.locked(scope):
+        engine.settle(scope)
