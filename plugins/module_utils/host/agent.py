@@ -3,7 +3,8 @@
 """The agent (``tsm``): this code as one program on the host.
 
 ``tsm run NAME`` takes a request as JSON on standard input and answers with JSON on standard output. ``tsm launch FILE``
-becomes a service, ``tsm deadman DIR ORG ENV ID`` watches a transaction; both are started by the supervisor.
+becomes a service, ``tsm deadman DIR ORG ENV ID`` watches a transaction; both are started by the supervisor. All other
+words come from a person who is logged in, and are for ``host.command_line``.
 
 What only one of them needs is imported there: no start of a service should wait until the engine is loaded.
 """
@@ -18,6 +19,8 @@ from ..model.errors import INVALID, TetraError
 from . import launch
 
 _USAGE = "usage: tsm run OPERATION < request.json | tsm launch FILE | tsm deadman DIR ORG ENV TRANSACTION"
+# What a shell takes a program for that Ctrl-C ended.
+_INTERRUPTED = 130
 
 
 def main(arguments: list[str]) -> int:
@@ -40,7 +43,18 @@ def _run(arguments: list[str]) -> int:
         return launch.main(arguments[1])
     if len(arguments) == 5 and arguments[0] == "deadman":
         return _watch(*arguments[1:])
-    raise TetraError(_USAGE)
+    if arguments and arguments[0] in ("run", "launch", "deadman"):
+        raise TetraError(_USAGE)
+    return _talk(arguments)
+
+
+def _talk(arguments: list[str]) -> int:
+    try:
+        from . import command_line
+
+        return command_line.main(arguments)
+    except KeyboardInterrupt:
+        return _INTERRUPTED
 
 
 def _watch(tetra_dir: str, org: str, env: str, identity: str) -> int:
