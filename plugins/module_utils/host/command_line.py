@@ -396,7 +396,7 @@ def _history(home: Home, options: argparse.Namespace) -> Answer:
         if damage and not damage.torn:
             problems.append(f"{environment.org}/{environment.env}: the journal cannot be trusted from record "
                             f"{damage.seq} on; tsm doctor says more")
-    newest = sorted(found, key=lambda one: (one["time"], one["seq"]), reverse=True)[: options.lines]
+    newest = sorted(found, key=lambda one: (one["time"], one["transaction"]), reverse=True)[: options.lines]
     return Answer({"transactions": newest}, _rows(listing.history(newest), "nothing has happened yet"), problems)
 
 

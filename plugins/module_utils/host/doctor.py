@@ -112,7 +112,7 @@ def _supervisor(home: Home, settings: Settings) -> list[Check]:
     supervisor = open_supervisor(home, settings)
     if supervisor.running():
         return [_ok(f"{supervisor.name} answers")]
-    what = "lives but does not answer" if supervisor.alive() else "does not run"
+    what = "does not answer, but it or what it kept alive is still there" if supervisor.alive() else "does not run"
     return [_error(f"{supervisor.name} {what}", f"{_PREPARE}, or start a service with tsm start")]
 
 
