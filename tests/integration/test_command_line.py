@@ -383,6 +383,7 @@ def test_a_damaged_file_of_one_environment_does_not_hide_the_others(host):
         (["list", "--org", "other"], ["there is acme"]),
         (["list", "--dir", "/nowhere;"], ["not an absolute path"]),
         (["run"], ["usage: tsm run"]),
+        ([], ["which command?", "usage: tsm COMMAND"]),
     ],
 )
 def test_what_is_not_understood_is_explained_and_nothing_is_done(host, words, said):
@@ -398,7 +399,7 @@ def test_an_error_is_a_document_too(host):
     assert "acme/prod/worker" in found["message"]
 
 
-@pytest.mark.parametrize("words", [[], ["help"], ["--help"], ["-h"], ["stop", "--help"]])
+@pytest.mark.parametrize("words", [["help"], ["--help"], ["-h"], ["stop", "--help"]])
 def test_help_is_short(host, words):
     text = host.tsm(*words)
     assert text.startswith("usage: tsm")

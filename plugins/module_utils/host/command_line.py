@@ -136,7 +136,9 @@ def _user_name(uid: int) -> str:
 
 
 def _carry_out(arguments: list[str]) -> Answer:
-    if not arguments or arguments[0] == "help" or {"-h", "--help"} & set(arguments):
+    if not arguments:
+        raise TetraError(f"which command?\n{_USAGE}")
+    if arguments[0] == "help" or {"-h", "--help"} & set(arguments):
         return Answer({"usage": _USAGE}, _USAGE)
     name = arguments[0]
     if name not in _COMMANDS:
