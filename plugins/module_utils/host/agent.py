@@ -4,7 +4,8 @@
 
 ``tsm run NAME`` takes a request as JSON on standard input and answers with JSON on standard output. The others are
 started by the supervisor: ``tsm launch [FILE]`` becomes a service, ``tsm deadman DIR ORG ENV ID`` watches a
-transaction, ``tsm boot DIR`` settles what a restart of the host interrupted.
+transaction, ``tsm boot DIR`` settles what a restart of the host interrupted. All
+other words come from a person who is logged in, and are for ``host.command_line``.
 
 What only one of them needs is imported there: no start of a service should wait until the engine is loaded.
 """
@@ -19,6 +20,8 @@ from ..model.errors import INVALID, TetraError
 from . import launch
 
 _USAGE = "usage: tsm run OPERATION < request.json | tsm launch [FILE] | tsm deadman DIR ORG ENV ID | tsm boot DIR"
+# What a shell takes a program for that Ctrl-C ended.
+_INTERRUPTED = 130
 
 
 def main(arguments: list[str]) -> int:
@@ -43,7 +46,18 @@ def _run(arguments: list[str]) -> int:
         return _boot(arguments[1])
     if len(arguments) == 5 and arguments[0] == "deadman":
         return _watch(*arguments[1:])
-    raise TetraError(_USAGE)
+    if arguments and arguments[0] in ("run", "launch", "deadman", "boot"):
+        raise TetraError(_USAGE)
+    return _talk(arguments)
+
+
+def _talk(arguments: list[str]) -> int:
+    try:
+        from . import command_line
+
+        return command_line.main(arguments)
+    except KeyboardInterrupt:
+        return _INTERRUPTED
 
 
 def _watch(tetra_dir: str, org: str, env: str, identity: str) -> int:

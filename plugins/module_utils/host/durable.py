@@ -164,13 +164,17 @@ def make_folder(path: str, mode: int = 0o755) -> None:
     try:
         os.mkdir(path, mode)
     except FileExistsError:
-        _check_folder(path)
+        check_folder(path)
         return
     os.chmod(path, mode)
     sync_folder(parent)
 
 
-def _check_folder(path: str) -> None:
+def check_folder(path: str) -> None:
+    """Make sure that what is written into a folder stays where it was written.
+
+    :raises TetraError: code ``refused`` when it is none, or others than its user and root can change it.
+    """
     found = os.lstat(path)
     if not stat.S_ISDIR(found.st_mode):
         raise TetraError(f"{path} is not a folder", hint="remove what is there; a link is not followed", code=REFUSED)

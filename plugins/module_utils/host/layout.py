@@ -130,6 +130,11 @@ class Environment:
         """The append-only record of transactions and decisions."""
         return os.path.join(self.root, "journal.jsonl")
 
+    def services(self) -> list[str]:
+        """The services that were started here, by the files that they are started with."""
+        names = os.listdir(self.run) if os.path.isdir(self.run) else []
+        return sorted(name[: -len(".json")] for name in names if name.endswith(".json"))
+
     def folders(self) -> dict[str, int]:
         """The folders inside, and the mode that each is made with."""
         modes = {**dict.fromkeys(_PUBLIC, 0o755), **dict.fromkeys(_PRIVATE, 0o700)}

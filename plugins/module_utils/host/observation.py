@@ -34,7 +34,7 @@ def observe(scope: Scope) -> dict:
         "head": {"seq": records[-1]["seq"], "hash": records[-1]["hash"]} if records else {"seq": 0, "hash": ""},
         "transaction": _open_transaction(scope),
         "history": _history(records),
-        "holds": _holds(scope),
+        "holds": holds(scope),
         "releases": releases,
         "services": services,
         "registry": registry.load(scope.home.root).to_wire(),
@@ -89,11 +89,12 @@ def _last(records: list) -> dict | None:
     return {key: ended[-1][key] for key in keys} if ended else None
 
 
-def _holds(scope: Scope) -> dict[str, dict]:
+def holds(scope: Scope) -> dict[str, dict]:
+    """The bundles that must not move on this host, and why."""
     folder = scope.environment.holds
     names = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
-    holds = [durable.read_json(os.path.join(folder, name)) for name in names if name.endswith(".json")]
-    return {hold["bundle"]: hold for hold in holds}
+    found = [durable.read_json(os.path.join(folder, name)) for name in names if name.endswith(".json")]
+    return {hold["bundle"]: hold for hold in found}
 
 
 def _listeners(scope: Scope, services: Mapping[str, Mapping]) -> list[dict]:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 _DIGEST = 12
 _DETAIL = 80
 _NOTHING = "-"
+_FAILED = "failed"
 
 
 def services(found: Iterable[Mapping]) -> list[list[str]]:
@@ -28,10 +29,10 @@ def health(found: Iterable[Mapping]) -> list[list[str]]:
     for one in found:
         alive = one["pid"] is not None
         rows.append([
-            str(one["id"]), path(one), state(one), "ok" if one["health"]["ok"] else "failed",
+            str(one["id"]), path(one), state(one), _health(one),
             f"{one['cpu_seconds']:.1f} s" if alive else _NOTHING, size(one["memory"]) if alive else _NOTHING,
             _text(one["restarts"]), one["since"] or _NOTHING, one["url"] or _NOTHING,
-            "" if one["health"]["ok"] else line(one["health"]["detail"]),
+            line(one["health"]["detail"]) if _health(one) == _FAILED else "",
         ])  # fmt: skip
     return rows
 
@@ -70,6 +71,13 @@ def history(records: Iterable[Mapping]) -> list[list[str]]:
 def state(service: Mapping) -> str:
     """The state of a service; one that a person stopped is told from one that ended."""
     return "stopped by hand" if service["stopped"] and not service["running"] else service["state"]
+
+
+def _health(service: Mapping) -> str:
+    """Whether a service is well; of one that a person stopped nobody expects that."""
+    if service["stopped"] and not service["running"]:
+        return _NOTHING
+    return "ok" if service["health"]["ok"] else _FAILED
 
 
 def path(service: Mapping) -> str:

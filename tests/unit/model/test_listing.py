@@ -28,9 +28,11 @@ def test_services_in_short():
 
 
 def test_services_with_how_they_are():
-    assert listing.health([RUNNING, STOPPED])[1:] == [
+    ended = {**STOPPED, "id": 2, "stopped": False}
+    assert listing.health([RUNNING, STOPPED, ended])[1:] == [
         ["0", "acme/dev/web", "running", "ok", "1.2 s", "12 M", "0", "2026-01-01T12:00:00Z", "http://x:4100", ""],
-        ["1", "acme/dev/worker", "stopped by hand", "failed", "-", "-", "-", "-", "-", "the process is absent"],
+        ["1", "acme/dev/worker", "stopped by hand", "-", "-", "-", "-", "-", "-", ""],
+        ["2", "acme/dev/worker", "absent", "failed", "-", "-", "-", "-", "-", "the process is absent"],
     ]
 
 
