@@ -1,6 +1,6 @@
 # Copyright: tetra.platform contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A fleet for system tests: the hosts of the demo inventory, in a folder and on loopback addresses of their own."""
+"""Hosts for system tests: those of the demo inventory on this machine, and containers that systemd starts."""
 
 from __future__ import annotations
 
@@ -16,9 +16,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 from ansible_collections.tetra.platform.plugins.module_utils.host import processes
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+sys.path.insert(0, os.fspath(ROOT / "tests" / "hosts"))
+import containers  # noqa: E402  # Shared with programs that are no tests.
+
 HOSTS = ("dev-1", "staging-1", "staging-2")
 
 
@@ -55,34 +59,30 @@ def command_lines() -> dict[int, list[str]]:
     return {int(name): processes.arguments(int(name)) for name in os.listdir("/proc") if name.isdigit()}
 
 
-class Fleet:
-    """Three hosts with an org of their own to change."""
+class Team:
+    """Somebody with an organization, an inventory and the playbooks."""
 
-    def __init__(self, folder: Path, network: int) -> None:
+    def __init__(self, folder: Path, inventories: list[Path]) -> None:
         self.folder = folder
         self.orgs = folder / "orgs"
         self.org = self.orgs / "acme"
-        self.state = folder / "state"
-        self.inventory = folder / "inventory"
+        self.inventories = inventories
         self.secrets = {"API_TOKEN": "first-token"}
-        self.addresses = {host: f"127.0.{network}.{number}" for number, host in enumerate(HOSTS, 1)}
+        self.variables: dict[str, object] = {}
         shutil.copytree(ROOT / "examples" / "orgs", self.orgs)
-        shutil.copytree(ROOT / "inventories" / "demo", self.inventory)
-        hosts = (self.inventory / "hosts.yml").read_text().replace("127.0.1.", f"127.0.{network}.")
-        (self.inventory / "hosts.yml").write_text(hosts)
-        self.state.mkdir()
 
     def command(self, name: str, *options: str, **variables: object) -> list[str]:
-        """The command line that runs a playbook on this fleet."""
+        """The command line that runs a playbook."""
         extra = {
-            "tetra_org": "acme", "tetra_orgs_dir": os.fspath(self.orgs), "tetra_demo_dir": os.fspath(self.state),
-            "tetra_result_file": os.fspath(self.folder / "result.json"), **variables,
+            "tetra_org": "acme", "tetra_orgs_dir": os.fspath(self.orgs),
+            "tetra_result_file": os.fspath(self.folder / "result.json"), **self.variables, **variables,
         }  # fmt: skip
         secrets = self.folder / "secrets.json"
         secrets.write_text(json.dumps({"tetra_secrets": self.secrets}))
         program = Path(sys.executable).with_name("ansible-playbook")
-        return [os.fspath(program), "-i", os.fspath(self.inventory), f"playbooks/{name}.yml", "-e", json.dumps(extra),
-                "-e", f"@{secrets}", *options]
+        places = [word for path in self.inventories for word in ("-i", os.fspath(path))]
+        return [os.fspath(program), *places, f"playbooks/{name}.yml", "-e", json.dumps(extra), "-e", f"@{secrets}",
+                *options]
 
     def play(self, name: str, *options: str, environment: dict | None = None, **variables: object) -> Run:
         """Run a playbook to its end."""
@@ -99,12 +99,37 @@ class Fleet:
         return self.play("push", *options, tetra_env="dev", **variables)
 
     def promote(self, *options: str, **variables: object) -> Run:
-        """Promote from dev to staging."""
-        return self.play("promote", *options, tetra_from="dev", tetra_to="staging", **variables)
+        """Promote, from dev to staging unless told otherwise."""
+        return self.play("promote", *options, **{"tetra_from": "dev", "tetra_to": "staging", **variables})
 
     def status(self, env: str) -> dict:
         """What the hosts of an environment run, by host."""
         return self.play("status", tetra_env=env).result["hosts"]
+
+    def touch(self, text: str) -> None:
+        """Change a file that only the API uses, so that a new bundle comes of it."""
+        server = self.org / "files" / "api" / "server.py"
+        server.write_text(f"{server.read_text()}# {text}\n")
+
+    def restore(self) -> None:
+        """Put the org back to what the examples hold."""
+        shutil.rmtree(self.org)
+        shutil.copytree(ROOT / "examples" / "orgs" / "acme", self.org)
+
+
+class Fleet(Team):
+    """The hosts of the demo inventory, in a folder and on loopback addresses of their own."""
+
+    def __init__(self, folder: Path, network: int) -> None:
+        super().__init__(folder, [folder / "inventory"])
+        self.state = folder / "state"
+        self.inventory = folder / "inventory"
+        self.variables = {"tetra_demo_dir": os.fspath(self.state)}
+        self.addresses = {host: f"127.0.{network}.{number}" for number, host in enumerate(HOSTS, 1)}
+        shutil.copytree(ROOT / "inventories" / "demo", self.inventory)
+        hosts = (self.inventory / "hosts.yml").read_text().replace("127.0.1.", f"127.0.{network}.")
+        (self.inventory / "hosts.yml").write_text(hosts)
+        self.state.mkdir()
 
     def environment(self, host: str) -> Path:
         """The folder of the environment that a host serves."""
@@ -114,24 +139,48 @@ class Fleet:
         """The status and the body of a page of a host; status 0 when nothing answers."""
         return get(f"http://{self.addresses[host]}:{port}{path}")
 
-    def touch(self, text: str) -> None:
-        """Change a file that only the API uses, so that a new bundle comes of it."""
-        server = self.org / "files" / "api" / "server.py"
-        server.write_text(f"{server.read_text()}# {text}\n")
-
     def lease(self, seconds: int) -> None:
         """Set how long armed hosts of this fleet wait for the next promotions."""
         policy = self.inventory / "group_vars" / "all.yml"
         policy.write_text(re.sub(r"lease: \d+s", f"lease: {seconds}s", policy.read_text()))
 
-    def restore(self) -> None:
-        """Put the org back to what the examples hold."""
-        shutil.rmtree(self.org)
-        shutil.copytree(ROOT / "examples" / "orgs" / "acme", self.org)
-
     def down(self) -> None:
         """Stop everything that the fleet started."""
         self.play("prepare", tsm_state="stopped")
+
+
+class Servers(Team):
+    """Containers that systemd starts, as hosts of the example inventory.
+
+    :param releases: name of a host to its release of Debian.
+    """
+
+    def __init__(self, folder: Path, releases: dict[str, str]) -> None:
+        super().__init__(folder, [folder / "inventory", folder / "hosts" / "hosts.json"])
+        self.running = containers.Hosts(folder / "hosts")
+        self.hosts = self.running.up(releases)
+        shutil.copytree(ROOT / "inventories" / "example", folder / "inventory")
+        groups = {env: [name for name in releases if name.startswith(env)] for env in ("dev", "staging", "prod")}
+        local = {"ansible_connection": "local", "ansible_become": False,
+                 "ansible_python_interpreter": "{{ ansible_playbook_python }}"}
+        text = {"all": {"hosts": {"localhost": local},
+                        "children": {env: {"hosts": dict.fromkeys(names)} for env, names in groups.items()}}}
+        (folder / "inventory" / "hosts.yml").write_text(json.dumps(text))
+
+    def policy(self, env: str, **terms: object) -> None:
+        """Set terms of an environment for the next runs."""
+        path = self.folder / "inventory" / "group_vars" / "all.yml"
+        record = yaml.safe_load(path.read_text())
+        record["tetra_environments"][env].update(terms)
+        path.write_text(yaml.safe_dump(record))
+
+    def ask(self, host: str, port: int, path: str = "/health") -> tuple[int, str]:
+        """The status and the body of a page of a host; status 0 when nothing answers."""
+        return get(f"http://{self.hosts[host].address}:{port}{path}")
+
+    def down(self) -> None:
+        """End the containers."""
+        self.running.down()
 
 
 @pytest.fixture(scope="module")

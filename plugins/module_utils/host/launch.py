@@ -14,6 +14,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from typing import NoReturn
 
@@ -21,6 +22,10 @@ from ..model.errors import TetraError
 from . import durable
 
 CANNOT_START = 126
+GIVEN_UP = 120
+"""The exit code after which a supervisor must leave a service alone."""
+FRUITFUL = 10.0
+"""A service that lived for fewer seconds was started in vain."""
 
 _UNTOUCHABLE = (signal.SIGKILL, signal.SIGSTOP)
 
@@ -42,11 +47,16 @@ def main(path: str | None) -> int:
     """Become the service of a launch file.
 
     :param path: the file; None takes what comes on standard input, which the supervisor opened.
-    :returns: :data:`CANNOT_START`, and says why on standard error; when all goes well, this does not return.
+    :returns: :data:`CANNOT_START` or :data:`GIVEN_UP`, and says why on standard error; when all goes well, this does
+        not return.
     """
     name = os.path.basename(path or "the service")
     try:
-        _launch(_load(path) if path else _receive())
+        record = _load(path) if path else _receive()
+        if not _may_start(record["max_restarts"], os.environ.get("RUNTIME_DIRECTORY")):
+            print(f"tsm: given up; it ended, and was restarted {record['max_restarts']} times in vain", file=sys.stderr)
+            return GIVEN_UP
+        _launch(record)
     except _CannotStartError as error:
         print(f"tsm: {name[:-5] if name.endswith('.json') else name} is not started: {error}", file=sys.stderr)
         return CANNOT_START
@@ -69,6 +79,23 @@ def _receive() -> Mapping:
     os.dup2(nothing, 0)
     os.close(nothing)
     return record
+
+
+def _may_start(limit: int, folder: str | None) -> bool:
+    """Count a start that follows too soon on the one before; whether it is within the limit.
+
+    :param folder: where a supervisor that does not count such starts itself keeps a folder over restarts, and no
+        longer; None where it does.
+    """
+    if not folder:
+        return True
+    path = os.path.join(folder, "starts")
+    row, now = 0, time.monotonic()
+    with contextlib.suppress(OSError, ValueError, KeyError, TetraError):
+        before = durable.read_json(path)
+        row = int(before["row"]) + 1 if now - float(before["last"]) < FRUITFUL else 1
+    durable.write_json(path, {"row": row, "last": now}, 0o600)
+    return row <= limit
 
 
 def _launch(record: Mapping) -> NoReturn:

@@ -29,7 +29,7 @@ def observe(scope: Scope) -> dict[str, dict]:
         ``started``, ``restarts``, ``ports``, and ``stopped`` when a person stopped it.
     """
     environment = scope.environment
-    launches = {name: launch_record(scope, name) for name in _launched(scope)}
+    launches = {name: launch_record(scope, name) for name in environment.services()}
     states = scope.supervisor.states(scope.units(launches)) if launches else {}
     result = {}
     for name, record in launches.items():
@@ -56,13 +56,6 @@ def launch_path(scope: Scope, service: str) -> str:
 def launch_record(scope: Scope, service: str) -> dict:
     """What a service is started with."""
     return durable.read_json(launch_path(scope, service))
-
-
-def _launched(scope: Scope) -> list[str]:
-    folder = scope.environment.run
-    if not os.path.isdir(folder):
-        return []
-    return sorted(name[: -len(".json")] for name in os.listdir(folder) if name.endswith(".json"))
 
 
 def actions(scope: Scope, release: str | None) -> dict[str, str]:

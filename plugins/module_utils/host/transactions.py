@@ -129,9 +129,12 @@ def write_decision(environment: Environment, identity: str, decision: Mapping) -
 
 
 def boot_id() -> str:
-    """The id of this boot of the host; a monotonic deadline means nothing in another one."""
+    """The id of this boot of the host; a monotonic deadline means nothing in another one.
+
+    A container shares that of its machine, so the start of the first process belongs to it.
+    """
     with open(_BOOT_ID, encoding="ascii") as file:
-        return file.read().strip()
+        return f"{file.read().strip()} {processes.identity(1)}"
 
 
 def age(environment: Environment, found: Transaction) -> float:

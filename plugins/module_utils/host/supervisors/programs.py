@@ -14,14 +14,11 @@ import re
 import shlex
 
 from ...model.errors import TetraError
+from ..launch import FRUITFUL, GIVEN_UP
 from .base import UnitSpec
 
-# A run shorter than this many seconds was in vain.
-_FRUITFUL = 10
 # A program that ends again and again is started anew after a pause that grows up to this many seconds.
 _LONGEST_PAUSE = 10
-# The exit code of the guard that tells supervisord to leave a program alone.
-GIVEN_UP = 120
 
 GUARD = f"""\
 # guard FILE LIMIT PROGRAM [ARGUMENT]... runs a program, unless it was restarted too often in vain.
@@ -36,7 +33,7 @@ read -r now rest < /proc/uptime
 now=${{now%.*}}
 if counted 2> /dev/null; then
     lived=$((now - last)) row=$((row + 1)) all=$((all + 1))
-    if [ "$lived" -lt 0 ] || [ "$lived" -ge {_FRUITFUL} ]; then row=1; fi
+    if [ "$lived" -lt 0 ] || [ "$lived" -ge {FRUITFUL:.0f} ]; then row=1; fi
     if [ "$row" -gt "$limit" ]; then
         echo "tetra: given up; it ended, and was restarted $limit times in vain" >&2
         exit {GIVEN_UP}

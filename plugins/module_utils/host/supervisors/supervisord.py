@@ -21,7 +21,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from ...model.errors import REFUSED, TetraError
-from .. import durable, processes
+from .. import durable, launch, processes
 from ..layout import Home
 from . import programs
 from .base import ABSENT, BACKOFF, EXITED, FAILED, RUNNING, STARTING, STOPPED, ProcessState, Supervisor, UnitSpec
@@ -207,7 +207,7 @@ class Supervisord(Supervisor):
         if raw in (_STARTING, _RUNNING):
             started = float(info["start"])
             return ProcessState(unit, self._phase(info["pid"], restarts), info["pid"] or None, started, restarts)
-        if raw == _EXITED and info["exitstatus"] != programs.GIVEN_UP:
+        if raw == _EXITED and info["exitstatus"] != launch.GIVEN_UP:
             return ProcessState(unit, EXITED, restarts=restarts, exit_code=info["exitstatus"])
         # What is being stopped still lives, but nobody can rely on it any more.
         state = {_STOPPED: STOPPED, _STOPPING: STOPPED, _BACKOFF: BACKOFF}.get(raw, FAILED)

@@ -263,7 +263,7 @@ def _state(unit: str, shown: Mapping[str, str]) -> ProcessState:
         state = RUNNING if active != "activating" else STARTING
         return ProcessState(unit, state, pid or None, _started(shown), restarts)
     if active == "failed" and shown["Restart"] != "no":
-        # Systemd counts the restart that the limit did not allow.
+        # Systemd counts the restart that was not allowed.
         return ProcessState(unit, FAILED, restarts=max(0, restarts - 1))
     code = shown["ExecMainCode"]
     on_request = code == _KILLED and shown["ExecMainStatus"] == _TERM

@@ -7,14 +7,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ...model import unit_file
+from .. import launch
 from .base import UnitSpec
 
 OWNER = "X-Tetra-Owner"
 DIRECTORY = "X-Tetra-Dir"
 
 _REMARK = "Written by tetra, which replaces it; change the definition of the service instead."
-# A restart within so many seconds of the start before was in vain; as under supervisord.
-_FRUITFUL = 10
 _PAUSE = 1
 
 # Each of these is shown to bite by a test, or to be without effect on the kernel that it ran on.
@@ -67,9 +66,10 @@ def service(spec: UnitSpec, tetra_dir: str) -> str:
         OWNER: spec.owner,
         DIRECTORY: unit_file.plain(tetra_dir),
         "After": " ".join(["network.target", *(f"{name}.service" for name in spec.after)]),
-        # Counted from a start on; whoever ends again and again soon after his start meets it, nobody else does.
-        "StartLimitIntervalSec": str((spec.max_restarts + 1) * (_FRUITFUL + _PAUSE)),
-        "StartLimitBurst": str(spec.max_restarts + 1),
+        # The launcher counts restarts that were in vain, which systemd cannot. This stops what does not get that far,
+        # and leaves room for as many restarts that were not.
+        "StartLimitIntervalSec": str((spec.max_restarts + 2) * (round(launch.FRUITFUL) + _PAUSE)),
+        "StartLimitBurst": str(2 * (spec.max_restarts + 2)),
     }
     process = {
         "Type": "exec",
@@ -78,6 +78,9 @@ def service(spec: UnitSpec, tetra_dir: str) -> str:
         "User": spec.user or None,
         "Restart": spec.restart,
         "RestartSec": str(_PAUSE),
+        "RestartPreventExitStatus": str(launch.GIVEN_UP),
+        "RuntimeDirectory": spec.unit,
+        "RuntimeDirectoryPreserve": "restart",
         "TimeoutStopSec": f"{max(spec.stop_timeout, 0.1):.3f}",
         **_limits(spec),
         **_sandbox(spec),

@@ -1,0 +1,192 @@
+# Copyright: tetra.platform contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Services under a real systemd, of Debian 11, 12 and 13, over ssh."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+
+from .conftest import ROOT, Servers
+
+RELEASES = {"dev-1": "bookworm", "staging-1": "bullseye", "staging-2": "trixie"}
+LAB = ROOT / "tests" / "system" / "lab"
+HOME = "/var/lib/tetra/home/lab"
+QUICK = {"tetra_org": "lab", "tetra_probe_passes": 1}
+
+
+@pytest.fixture(scope="module")
+def servers(tmp_path_factory):
+    """Prepared hosts, on all of which the lab runs."""
+    made = Servers(tmp_path_factory.mktemp("servers"), RELEASES)
+    try:
+        shutil.copytree(LAB, made.orgs / "lab")
+        for run in (made.play("prepare"), made.push(**QUICK), made.promote(**QUICK)):
+            assert run.code == 0, run.output
+        yield made
+    finally:
+        made.down()
+
+
+@pytest.fixture
+def lab(servers) -> Path:
+    """The directory of the lab, which a test may change."""
+    yield servers.orgs / "lab"
+    shutil.rmtree(servers.orgs / "lab")
+    shutil.copytree(LAB, servers.orgs / "lab")
+
+
+@pytest.fixture(params=RELEASES)
+def host(request, servers):
+    """Each host in turn."""
+    return servers.hosts[request.param]
+
+
+@pytest.fixture
+def dev(servers):
+    """The host of dev."""
+    return servers.hosts["dev-1"]
+
+
+def env_of(host) -> str:
+    return host.name.partition("-")[0]
+
+
+def unit(host, service: str) -> str:
+    return f"tetra-lab-{env_of(host)}-{service}"
+
+
+def shown(host, service: str, *names: str) -> dict[str, str]:
+    text = host.run(f"systemctl show --property={','.join(names)} {unit(host, service)}")
+    return dict(line.partition("=")[::2] for line in text.splitlines())
+
+
+def starts(host, service: str) -> int:
+    return len(host.run(f"cat {HOME}/{service}.starts").split())
+
+
+def wait_for(condition, seconds: float = 20.0):
+    """What a condition returns once it is true."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not come to that"
+        time.sleep(0.1)
+    return condition()
+
+
+def test_a_killed_service_comes_back(host):
+    before = shown(host, "steady", "MainPID")["MainPID"]
+    host.run(f"kill -9 {before}")
+    now = wait_for(lambda: (pid := shown(host, "steady", "MainPID")["MainPID"]) not in ("0", before) and pid)
+    wait_for(lambda: now in host.run(f"cat {HOME}/steady.starts").split())
+
+
+def test_one_that_crashes_again_and_again_is_given_up_after_exactly_so_many_restarts(servers, host):
+    time.sleep(11)  # What it did before does not count against it.
+    before = starts(host, "steady")
+    host.run(f"touch {HOME}/steady.crash")
+    wait_for(lambda: shown(host, "steady", "ActiveState")["ActiveState"] == "failed")
+    host.run(f"rm {HOME}/steady.crash")
+    time.sleep(3)
+    assert starts(host, "steady") == before + 3
+    status = servers.play("status", tetra_env=env_of(host), tetra_org="lab")
+    assert status.result["hosts"][host.name]["services"]["steady"]["state"] == "failed"
+    assert "given up; it ended, and was restarted 3 times in vain" in host.run("tsm logs steady")
+    host.run("tsm start steady")
+    assert shown(host, "steady", "ActiveState")["ActiveState"] == "active"
+
+
+def test_one_that_a_person_stopped_stays_stopped_over_a_restart_and_a_push(servers, lab, dev):
+    dev.run("tsm stop steady")
+    assert shown(dev, "steady", "ActiveState")["ActiveState"] == "inactive"
+    dev.reboot()
+    wait_for(lambda: shown(dev, "limited", "ActiveState")["ActiveState"] == "active")
+    assert shown(dev, "steady", "ActiveState")["ActiveState"] == "inactive"
+    service = lab / "services" / "steady.tsm"
+    service.write_text(service.read_text() + "export NEW=1\n")
+    run = servers.push(**QUICK)
+    assert run.outcome == "applied", run.output
+    assert shown(dev, "steady", "ActiveState")["ActiveState"] == "inactive"
+    dev.run("tsm start steady")
+    environment = dev.run(f"tr '\\0' '\\n' < /proc/{shown(dev, 'steady', 'MainPID')['MainPID']}/environ")
+    assert "NEW=1" in environment.splitlines()
+
+
+def test_a_restart_of_the_host_brings_its_services_back(dev):
+    before = starts(dev, "steady")
+    dev.reboot()
+    wait_for(lambda: starts(dev, "steady") == before + 1)
+
+
+def test_ten_pushes_in_a_row_never_meet_the_limit_of_starts(servers, lab, dev):
+    service = lab / "services" / "limited.tsm"
+    begun = time.monotonic()
+    for number in range(10):
+        service.write_text(f"{service.read_text()}export NUMBER={number}\n")
+        run = servers.push(**QUICK)
+        assert run.outcome == "applied", run.output
+    print(f"ten pushes, each of which restarted a service with one restart, took {time.monotonic() - begun:.0f} s")
+    assert shown(dev, "limited", "ActiveState", "NRestarts") == {"ActiveState": "active", "NRestarts": "0"}
+
+
+def test_a_service_runs_as_the_user_of_its_organization_and_within_its_limits(host):
+    found = shown(host, "limited", "User", "MemoryMax", "CPUQuotaPerSecUSec", "TimeoutStopUSec", "After", "MainPID")
+    assert found["User"] == "tetra-lab"
+    assert found["MemoryMax"] == str(64 * 1024 * 1024)
+    assert found["CPUQuotaPerSecUSec"] == "200ms"
+    assert found["TimeoutStopUSec"] == "3s"
+    assert f"{unit(host, 'steady')}.service" in found["After"].split()
+    assert host.run(f"stat -c %U /proc/{found['MainPID']}").strip() == "tetra-lab"
+    assert host.run(f"stat -c '%U %a' {HOME}").split() == ["tetra-lab", "700"]
+
+
+def test_units_are_as_systemd_wants_them(host):
+    said = host.run("systemd-analyze verify /etc/systemd/system/tetra-*.service", check=False)
+    assert "tetra" not in said, said
+
+
+def test_a_unit_of_somebody_else_is_not_replaced(servers, lab, dev):
+    path = "/etc/systemd/system/tetra-lab-dev-extra.service"
+    dev.run(f"printf '[Service]\\nExecStart=/bin/sleep 1000\\n' > {path}")
+    shutil.copy(lab / "services" / "steady.tsm", lab / "services" / "extra.tsm")
+    run = servers.push(**QUICK)
+    assert (run.outcome, run.code != 0) == ("refused", True)
+    assert f"{path}) is not lab/dev/extra of /var/lib/tetra" in run.result["message"]
+    assert "sleep 1000" in dev.run(f"cat {path}")
+    dev.run(f"rm {path}; systemctl daemon-reload")
+
+
+def test_a_service_that_runs_under_a_unit_of_its_own_is_not_started_twice(servers, lab, dev):
+    path = "/etc/systemd/system/shop.service"
+    dev.run(f"printf '[Service]\\nExecStart=/bin/sleep 1000\\n' > {path}; systemctl start shop")
+    shutil.copy(lab / "services" / "steady.tsm", lab / "services" / "shop.tsm")
+    run = servers.push(**QUICK)
+    assert run.outcome == "refused", run.output
+    assert "service shop runs already under the unit shop.service" in run.result["message"]
+    assert "systemctl disable --now shop" in run.result["message"]
+    dev.run(f"systemctl stop shop; rm {path}; systemctl daemon-reload")
+    run = servers.push(**QUICK)
+    assert run.outcome == "applied", run.output
+
+
+@pytest.mark.parametrize("user", ["root", "admin"])
+def test_another_user_takes_the_word_of_the_owner_of_the_host(servers, lab, dev, user):
+    service = lab / "services" / "as.tsm"
+    service.write_text((lab / "services" / "steady.tsm").read_text() + f"TSM_USER={user}\n")
+    refused = servers.push(**QUICK)
+    assert refused.outcome == "refused", refused.output
+    assert f"service as wants to run as {user}, which /etc/tetra/policy.json does not allow lab" in refused.result["message"]
+    assert servers.play("prepare", tetra_users={"lab": [user]}).code == 0
+    # Its own home is not the one that the organization's program writes to.
+    service.write_text(service.read_text().replace("python3", "sleep 1000 #"))
+    run = servers.push(**QUICK)
+    assert run.outcome == "applied", run.output
+    assert host_user(dev, "as") == user
+    assert servers.play("prepare").code == 0
+
+
+def host_user(host, service: str) -> str:
+    return host.run(f"stat -c %U /proc/{shown(host, service, 'MainPID')['MainPID']}").strip()
