@@ -31,7 +31,7 @@ class ActionModule(ControllerAction):
         common = {
             "plan": record,
             "plan_id": plan.plan_id(record),
-            "moving": record["batches"][0],
+            "moving": sorted(host for batch in record["batches"] for host in batch),
             "findings": [finding.to_wire() for finding in goal.findings],
         }
         shown = {

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from pathlib import Path
 
@@ -49,6 +50,7 @@ class ActionModule(ControllerAction):
             "port_range": target.port_range,
             "protected": target.protected,
             "aliases": policy.aliases(environments),
+            "fleet": dataclasses.asdict(target.terms),
             "terms": self._terms(action, target, task_vars),
         }
 

@@ -6,10 +6,8 @@ from __future__ import annotations
 
 from ansible.utils.display import Display
 from ansible_collections.tetra.platform.plugins.module_utils.model import table, transaction
-from ansible_collections.tetra.platform.plugins.plugin_utils import run
+from ansible_collections.tetra.platform.plugins.plugin_utils import progress, run
 from ansible_collections.tetra.platform.plugins.plugin_utils.controller import ControllerAction
-
-_STEPS = ("tetra_finished", "tetra_activated", "tetra_staged")
 
 
 class ActionModule(ControllerAction):
@@ -21,7 +19,7 @@ class ActionModule(ControllerAction):
         if "outcome" in planned:
             hosts, outcome, message = planned["hosts"], planned["outcome"], planned["message"]
         else:
-            hosts = {name: _host(name, planned, task_vars["hostvars"][name]) for name in request["target_hosts"]}
+            hosts = _hosts(request, planned, self._task.args["step"], task_vars)
             outcome = transaction.fleet_outcome(host["outcome"] for host in hosts.values())
             message = _message(request, outcome, hosts)
         record = planned.get("plan", {})
@@ -35,33 +33,18 @@ class ActionModule(ControllerAction):
         return {**result, "changed": False}
 
 
-def _host(name: str, planned: dict, variables: dict) -> dict:
-    """What one host ended as, from the newest answer that came from it."""
+def _hosts(request: dict, planned: dict, step: dict, task_vars: dict) -> dict[str, dict]:
+    """What each host ended as, from the newest answer that came from it."""
+    answers = {host: task_vars["hostvars"][host].get("tetra_finished") for host in step["steps"]}
+    heard = progress.collect(step["heard"], answers, step["steps"])
+    return {name: _host(name, planned, heard) for name in request["target_hosts"]}
+
+
+def _host(name: str, planned: dict, heard: dict) -> dict:
     if name not in planned["moving"]:
         return {"outcome": transaction.UNCHANGED, "release": planned["plan"]["hosts"][name]["from"], "detail": ""}
-    answers = [variables.get(step) or {} for step in _STEPS]
-    answers = [answer for answer in answers if answer and not answer.get("skipped")]
-    newest = answers[0] if answers else {}
-    activated = variables.get("tetra_activated") or {}
-    if "state" not in newest:
-        refused = newest.get("code") if newest is not activated or not activated.get("state") else None
-        return {
-            "outcome": refused or transaction.UNCONFIRMED,
-            "release": None,
-            "detail": newest.get("msg", "the host did not answer"),
-        }
-    detail = next((answer["detail"] for answer in answers if answer.get("detail")), "")
-    detail = detail or next((answer["msg"] for answer in answers if answer.get("failed") and answer.get("msg")), "")
-    return {
-        "outcome": transaction.host_outcome(newest["state"]),
-        "state": newest["state"],
-        "release": newest.get("release"),
-        "detail": detail,
-        "check": newest.get("check", ""),
-        "evidence": newest.get("evidence", ""),
-        "services": activated.get("services", {}),
-        "reports": activated.get("reports", {}),
-    }
+    defaults = {"release": None, "check": "", "evidence": "", "services": {}, "reports": {}}
+    return {**defaults, **heard[name], "outcome": progress.outcome(heard[name])}
 
 
 def _message(request: dict, outcome: str, hosts: dict) -> str:

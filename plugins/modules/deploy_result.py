@@ -18,6 +18,9 @@ options:
     description: The result of M(tetra.platform.deploy_request).
     type: dict
     required: true
+  step:
+    description: The last result of M(tetra.platform.deploy_step); none when the plan ended the run.
+    type: dict
   plan:
     description: The result of M(tetra.platform.deploy_plan).
     type: dict

@@ -16,7 +16,7 @@ description:
   - V(staged) needs the result of M(tetra.platform.deploy_plan); the action plugin brings the bytes and the secrets
     of the release along.
   - V(active) arms the revert of the host, switches, and checks what was changed; a service that fails takes the
-    host back at once.
+    host back at once. V(renewed) lets it wait for the rest of its fleet.
 options:
   transaction:
     description: Id of the transaction, the same on all hosts of a run.
@@ -26,7 +26,7 @@ options:
     description: The state to take the transaction to.
     type: str
     required: true
-    choices: [staged, active, decided, confirmed, rolled_back, aborted]
+    choices: [staged, active, renewed, decided, confirmed, rolled_back, aborted]
   plan:
     description: The result of M(tetra.platform.deploy_plan); needed for O(state=staged).
     type: dict
@@ -95,7 +95,7 @@ def main() -> None:
         "state": {
             "type": "str",
             "required": True,
-            "choices": ["staged", "active", "decided", "confirmed", "rolled_back", "aborted"],
+            "choices": ["staged", "active", "renewed", "decided", "confirmed", "rolled_back", "aborted"],
         },
         "plan": {"type": "dict"},
         "decision": {"type": "dict"},

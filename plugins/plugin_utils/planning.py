@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ansible_collections.tetra.platform.plugins.module_utils.model import (
     canonical,
+    fleet,
     pack,
     placement,
     plan,
@@ -93,6 +94,7 @@ def _rollback(request: Mapping, answers: Answers) -> Goal:
         placement={name: host["releases"][target]["placed"] for name, host in answers.observed.items()},
         ports=summary["ports"],
         secrets=summary["secrets"],
+        terms=fleet.Terms(**request["fleet"]),
     ))  # fmt: skip
 
 
@@ -116,6 +118,7 @@ def _deploy(request: Mapping, answers: Answers) -> Goal:
         ports=allocated,
         secrets=manifest["secrets"],
         source=request["source"],
+        terms=fleet.Terms(**request["fleet"]),
     )
     findings = [*services.findings, *_unhonoured(services, answers.observed, placed), *_of_registries(answers.observed)]
     return Goal(desired, manifest, origin.manifest, {**contents, **built.contents}, tuple(findings))

@@ -178,7 +178,8 @@ def test_another_user_takes_the_word_of_the_owner_of_the_host(servers, lab, dev,
     service.write_text((lab / "services" / "steady.tsm").read_text() + f"TSM_USER={user}\n")
     refused = servers.push(**QUICK)
     assert refused.outcome == "refused", refused.output
-    assert f"service as wants to run as {user}, which /etc/tetra/policy.json does not allow lab" in refused.result["message"]
+    objection = f"service as wants to run as {user}, which /etc/tetra/policy.json does not allow lab"
+    assert objection in refused.result["message"]
     assert servers.play("prepare", tetra_users={"lab": [user]}).code == 0
     # Its own home is not the one that the organization's program writes to.
     service.write_text(service.read_text().replace("python3", "sleep 1000 #"))

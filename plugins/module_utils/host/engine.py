@@ -77,11 +77,22 @@ def _cause(name: str, report: probing.Report) -> Cause:
     return Cause(f"{name}: {report.reason}", verdict=failed, check=f"{name}: {report.check}" if failed else "")
 
 
-def decide(scope: Scope, identity: str, decision: Mapping) -> dict:
-    """Keep the decision of the fleet beside the transaction, if this host still waits for one."""
+def renew(scope: Scope, identity: str) -> dict:
+    """Let a host that was switched wait for the rest of its fleet, with a lease of full length again."""
     with locked(scope):
         found = transactions.load(scope.environment, identity)
         if found.state == transaction.PROBING:
+            transactions.renew_lease(scope.environment, identity, found.record["lease"])
+    return _result(scope, identity, {}, {})
+
+
+def decide(scope: Scope, identity: str, decision: Mapping) -> dict:
+    """Keep the decision of the fleet beside the transaction, if this host still waits for one, and renew its lease."""
+    with locked(scope):
+        found = transactions.load(scope.environment, identity)
+        if found.state == transaction.PROBING and transactions.renew_lease(
+            scope.environment, identity, found.record["lease"]
+        ):
             transactions.write_decision(scope.environment, identity, decision)
     return _result(scope, identity, {}, {})
 
@@ -227,8 +238,11 @@ def _arm(scope: Scope, found: Transaction) -> None:
     scope.supervisor.ensure_running()
     remake(scope, found.record["from"])
     transactions.sign(scope.environment, identity, transactions.HOLDER)
-    transactions.write_lease(scope.environment, identity, found.record["lease"])
-    if not scope.supervisor.arm(_deadman(scope, identity), found.record["lease"], lambda: _is_watched(scope, identity)):
+    lease = found.record["lease"]
+    # A renewal for each batch, one for the decision, and one more for the way of the answers.
+    most = lease * (len(found.record["plan"]["batches"]) + 2)
+    transactions.write_lease(scope.environment, identity, lease, most)
+    if not scope.supervisor.arm(_deadman(scope, identity), lease, lambda: _is_watched(scope, identity)):
         raise TetraError(
             f"the revert of transaction {identity} could not be armed, so nothing was switched",
             hint=f"look at {_deadman_log(scope, identity)}",
@@ -282,7 +296,9 @@ def _watch(scope: Scope, found: Transaction, actions: Mapping[str, str]) -> dict
     def time_left() -> float:
         if transactions.load(scope.environment, found.identity).state != transaction.PROBING:
             return 0.0
-        return transactions.seconds_left(scope.environment, found.identity) - _LEASE_RESERVE
+        # What is left is for the way of the answers, until the lease is renewed or the host confirmed.
+        reserve = max(_LEASE_RESERVE, found.record["lease"] / 5)
+        return transactions.seconds_left(scope.environment, found.identity) - reserve
 
     return probing.watch(scope, started, policy["passes"], policy["spacing"], time_left)
 

@@ -84,10 +84,24 @@ def move(environment: Environment, identity: str, state: str, following: str) ->
     return True
 
 
-def write_lease(environment: Environment, identity: str, seconds: float) -> None:
-    """Start or renew the lease of a transaction, on the clock that no one can set."""
-    lease = {"format": 1, "boot": boot_id(), "deadline": time.monotonic() + seconds, "tries": 1}
+def write_lease(environment: Environment, identity: str, seconds: float, most: float) -> None:
+    """Start the lease of a transaction, on the clock that no one can set.
+
+    :param most: seconds that it can be renewed to at most, from now on.
+    """
+    now = time.monotonic()
+    lease = {"format": 1, "boot": boot_id(), "deadline": now + seconds, "limit": now + most}
     durable.write_file(_beside(environment, identity, "lease"), _encode(lease), 0o600)
+
+
+def renew_lease(environment: Environment, identity: str, seconds: float) -> bool:
+    """Let a lease that still runs end in so many seconds, though not after its limit; whether it still ran."""
+    if seconds_left(environment, identity) <= 0:
+        return False
+    path = _beside(environment, identity, "lease")
+    lease = durable.read_json(path)
+    durable.write_file(path, _encode({**lease, "deadline": min(time.monotonic() + seconds, lease["limit"])}), 0o600)
+    return True
 
 
 def seconds_left(environment: Environment, identity: str) -> float:

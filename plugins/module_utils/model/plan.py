@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Mapping
 
-from . import canonical
+from . import canonical, fleet
 from .errors import REFUSED, TetraError
 
 FORMAT = 1
@@ -30,7 +30,8 @@ class Desired:
     """What an environment shall run.
 
     ``services`` maps each service to its digest, ``placement`` each host to the services it runs, ``ports`` each
-    service to its port; ``action`` is push, promote or rollback and ``source`` the environment it comes from.
+    service to its port; ``action`` is push, promote, rollback or resume, ``source`` the environment it comes from, and
+    ``terms`` say how its hosts are moved.
     """
 
     org: str
@@ -43,6 +44,7 @@ class Desired:
     ports: Mapping[str, int]
     secrets: Mapping[str, str]
     source: str | None = None
+    terms: fleet.Terms = fleet.Terms()
 
 
 def changes(observed: Mapping[str, Mapping], wanted: Mapping[str, str]) -> dict[str, str]:
@@ -99,7 +101,8 @@ def plan(observed: Mapping[str, Mapping], desired: Desired) -> dict:
         "ports": dict(desired.ports),
         "secrets": dict(desired.secrets),
         "hosts": hosts,
-        "batches": [sorted(name for name, host in hosts.items() if host["changed"])],
+        "terms": dataclasses.asdict(desired.terms),
+        "batches": fleet.batches([name for name, host in hosts.items() if host["changed"]], desired.terms),
     }
 
 
@@ -224,6 +227,8 @@ def unchanged(record: Mapping) -> bool:
 def summary(record: Mapping) -> str:
     """The plan as lines for a person and for ``--diff``: what each host does to each service."""
     lines = [f"{record['action']} {record['org']} to {record['env']}: bundle {record['bundle'][:12]}"]
+    if len(record["batches"]) > 1:
+        lines.append("one after the other: " + "; ".join(", ".join(batch) for batch in record["batches"]))
     for name, host in record["hosts"].items():
         lines.append(f"{name}: {(host['from'] or 'nothing')[:12]} -> {host['to'][:12]}")
         for service, action in host["services"].items():

@@ -8,13 +8,12 @@ import dataclasses
 import re
 from collections.abc import Callable, Container, Iterable, Mapping
 
-from . import units
+from . import fleet, units
 from .errors import ERROR, Finding, TetraError, raise_on_errors
 
 ALIASES = {"development": "dev", "production": "prod", "qa": "staging"}
 """Other names of environments; one that is an environment itself means itself."""
 
-ROLLBACK_SCOPES = ("all", "batch", "stop")
 VARIABLE = "tetra_environments"
 
 _RANGE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
@@ -45,6 +44,11 @@ class Environment:
     approvals: int = 0
     freeze: tuple = ()
     soak: float = 0.0
+
+    @property
+    def terms(self) -> fleet.Terms:
+        """How its hosts are moved."""
+        return fleet.Terms(self.canary, self.batch, self.max_failures, self.rollback_scope)
 
     @property
     def protected(self) -> bool:
@@ -209,7 +213,7 @@ def _lease(value: object) -> float:
 
 
 def _scope(value: object) -> str:
-    return units.one_of(_text(value), ROLLBACK_SCOPES)
+    return units.one_of(_text(value), fleet.SCOPES)
 
 
 def _list(value: object) -> tuple:

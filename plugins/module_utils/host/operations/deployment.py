@@ -29,8 +29,8 @@ def release_info(request: Mapping) -> dict:
 def release(request: Mapping) -> dict:
     """Take a transaction to a state.
 
-    :param request: ``tetra_dir``, ``org``, ``env``, ``transaction``, ``state`` (staged, active, decided, confirmed,
-        rolled_back, aborted), and ``stage``, ``decision`` or ``cause`` where the state needs it.
+    :param request: ``tetra_dir``, ``org``, ``env``, ``transaction``, ``state`` (staged, active, renewed, decided,
+        confirmed, rolled_back, aborted), and ``stage``, ``decision`` or ``cause`` where the state needs it.
     """
     scope = _scope(request)
     identity = _identity(request)
@@ -38,7 +38,7 @@ def release(request: Mapping) -> dict:
     if step is None:
         raise TetraError(f"state {request['state']!r} is unknown", hint=f"one of {', '.join(_STEPS)}")
     result = step(scope, identity, request)
-    return {"changed": request["state"] != "decided", **result}
+    return {"changed": request["state"] not in ("renewed", "decided"), **result}
 
 
 def deploy_pack(request: Mapping) -> dict:
@@ -101,6 +101,10 @@ def _activate(scope: Scope, identity: str, request: Mapping) -> dict:
     return engine.activate(scope, identity)
 
 
+def _renew(scope: Scope, identity: str, request: Mapping) -> dict:
+    return engine.renew(scope, identity)
+
+
 def _decide(scope: Scope, identity: str, request: Mapping) -> dict:
     return engine.decide(scope, identity, request["decision"])
 
@@ -121,6 +125,7 @@ def _abort(scope: Scope, identity: str, request: Mapping) -> dict:
 _STEPS = {
     "staged": _stage,
     "active": _activate,
+    "renewed": _renew,
     "decided": _decide,
     "confirmed": _confirm,
     "rolled_back": _revert,

@@ -1,0 +1,38 @@
+# Copyright: tetra.platform contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Between two steps of a run: from what the hosts answered to what each of them does next."""
+
+from __future__ import annotations
+
+from ansible_collections.tetra.platform.plugins.module_utils.model import fleet
+from ansible_collections.tetra.platform.plugins.plugin_utils import progress
+from ansible_collections.tetra.platform.plugins.plugin_utils.controller import ControllerAction
+
+
+class ActionModule(ControllerAction):
+    """Decide what every host does next; nothing is asked of any host."""
+
+    def work(self, task_vars: dict) -> dict:
+        """The next step of each host, and what was heard so far; see the documentation of the module."""
+        arguments = self._task.args
+        plan = arguments["plan"]
+        before = arguments.get("before") or {"steps": dict.fromkeys(plan["moving"], "staged"), "heard": {}, "begun": 0}
+        answers = {host: task_vars["hostvars"][host].get(arguments["answers"]) for host in before["steps"]}
+        heard = progress.collect(before["heard"], answers, before["steps"])
+        states, begun, phase = progress.states(heard), before["begun"], arguments["phase"]
+        if phase == "switch":
+            steps = fleet.switching(plan["plan"], states, int(arguments["batch"]))
+            begun += bool(steps)
+        elif phase == "decide":
+            steps = fleet.deciding(plan["plan"], states, begun)
+        else:
+            steps = fleet.ending(plan["plan"], states, begun)
+        return {"changed": False, "steps": steps, "heard": heard, "begun": begun, "cause": _cause(heard)}
+
+
+def _cause(heard: dict) -> dict:
+    """Why hosts are taken back. A check that failed is a verdict on the bundle for all; a lost host is none."""
+    for host, record in sorted(heard.items()):
+        if record.get("check"):
+            return {"reason": f"{host}: {record['detail']}", "check": record["check"], "verdict": True}
+    return {"reason": "not every host of the environment could be switched", "check": "", "verdict": False}
