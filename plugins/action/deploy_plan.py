@@ -23,7 +23,7 @@ class ActionModule(ControllerAction):
     def work(self, task_vars: dict) -> dict:
         """The plan with all that the next tasks send; see the documentation of the module."""
         request = self._task.args["request"]
-        answers = self._answers(request, task_vars)
+        answers = planning.checked(self._answers(request, task_vars))
         goal = planning.goal(request, answers)
         if not request["terms"]["lift_hold"]:
             plan.check_movable(answers.observed, goal.desired.bundle)
@@ -75,15 +75,15 @@ class ActionModule(ControllerAction):
     def _answers(self, request: dict, task_vars: dict) -> Answers:
         """What the tasks before have registered of each host, and what the inventory says of it."""
         variables = task_vars["hostvars"]
-        targets, origins = request["target_hosts"], request["source_hosts"]
+        targets, origin = request["target_hosts"], self._task.args["origin"]
 
         def registered(name: str, hosts: list[str]) -> dict[str, dict]:
             return {host: dict(variables[host].get(name) or {}) for host in hosts}
 
         return Answers(
             observed=registered("tetra_observed", targets),
-            origin=registered("tetra_source_observed", origins),
-            pack=registered("tetra_pack", origins[:1]).get(origins[0], {}) if origins else {},
+            origin=registered("tetra_source_observed", request["source_hosts"]),
+            pack=dict(variables[origin].get("tetra_pack") or {}) if origin else {},
             groups={host: list(variables[host]["group_names"]) for host in targets},
             secrets={host: set(self._templar.template(variables[host].get("tetra_secrets") or {})) for host in targets},
         )

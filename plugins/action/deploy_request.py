@@ -46,6 +46,7 @@ class ActionModule(ControllerAction):
             "target_hosts": hosts,
             "source_hosts": source_hosts,
             "directory": directory,
+            "removing": self._removing(action, hosts, task_vars),
             "transaction": run.new_transaction(),
             "port_range": target.port_range,
             "protected": target.protected,
@@ -61,7 +62,7 @@ class ActionModule(ControllerAction):
     def _word(self, name: str, task_vars: dict) -> str:
         word = self.variable(name, task_vars)
         if not word:
-            raise TetraError(f"{name} is not set", hint=f"say which environment with -e {name}=NAME")
+            raise TetraError(f"{name} is not set", hint=f"say which one with -e {name}=NAME")
         return str(word)
 
     def _org(self, task_vars: dict) -> str:
@@ -88,6 +89,16 @@ class ActionModule(ControllerAction):
                 code=REFUSED,
             )
         return origin
+
+    def _removing(self, action: str, hosts: list[str], task_vars: dict) -> str | None:
+        if action != "remove_host":
+            return None
+        name = self._word("tetra_host", task_vars)
+        if name not in hosts:
+            near = units.nearest(name, hosts)
+            hint = f"did you mean {near}? " if near else ""
+            raise TetraError(f"{name} is not a host of the environment", hint=f"{hint}it has {', '.join(hosts)}")
+        return name
 
     def _check_limit(self, hosts: list[str], task_vars: dict) -> None:
         limit = task_vars.get("ansible_limit")

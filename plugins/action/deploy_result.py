@@ -9,35 +9,71 @@ from ansible_collections.tetra.platform.plugins.module_utils.model import table,
 from ansible_collections.tetra.platform.plugins.plugin_utils import progress, run
 from ansible_collections.tetra.platform.plugins.plugin_utils.controller import ControllerAction
 
+_NOTHING = {"outcome": transaction.UNCHANGED, "release": None, "detail": ""}
+
 
 class ActionModule(ControllerAction):
     """Add up the answers of the hosts to the outcome of the run, and print it."""
 
     def work(self, task_vars: dict) -> dict:
         """The outcome of the run; see the documentation of the module."""
-        request, planned = self._task.args["request"], self._task.args["plan"]
-        if "outcome" in planned:
-            hosts, outcome, message = planned["hosts"], planned["outcome"], planned["message"]
-        else:
-            hosts = _hosts(request, planned, self._task.args["step"], task_vars)
-            outcome = transaction.fleet_outcome(host["outcome"] for host in hosts.values())
-            message = _message(request, outcome, hosts)
+        request, planned = self._task.args["request"], self._task.args.get("plan") or {}
+        hosts = self._hosts(request, planned, task_vars)
+        ends = [_as_wanted(request, host["outcome"]) for host in hosts.values()]
+        outcome, message = transaction.fleet_outcome(ends), ""
+        if planned.get("outcome") not in (None, transaction.UNCHANGED):
+            outcome, message = planned["outcome"], planned["message"]
+        elif outcome == transaction.UNCHANGED:
+            message = planned.get("message", "nothing to do")
         record = planned.get("plan", {})
         result = run.ended(
-            outcome, message, self.result_file(task_vars), action=request["action"], org=request["org"],
-            env=request["env"], source=request["source"], transaction=request["transaction"],
-            bundle=record.get("bundle"), release=record.get("release"), plan_id=planned.get("plan_id"),
-            ports=record.get("ports", {}), findings=planned.get("findings", []), hosts=hosts,
-        )
+            outcome, message or _message(request, outcome, hosts), self.result_file(task_vars),
+            action=request["action"], org=request["org"], env=request["env"], source=request["source"],
+            transaction=request["transaction"], bundle=record.get("bundle"), release=record.get("release"),
+            plan_id=planned.get("plan_id"), ports=record.get("ports", {}), findings=planned.get("findings", []),
+            hosts=hosts,
+        )  # fmt: skip
         Display().display(_table(result))
         return {**result, "changed": False}
 
+    def _hosts(self, request: dict, planned: dict, task_vars: dict) -> dict[str, dict]:
+        """What each host ended as: by being moved, else by what was open being settled."""
+        settled = {
+            name: _settled(task_vars["hostvars"][name].get("tetra_settled") or {}) for name in request["target_hosts"]
+        }
+        if "outcome" in planned:
+            moved = planned["hosts"]
+        else:
+            moved = _moved(request, planned, self._task.args.get("step") or {}, task_vars) if planned else {}
+        still = {name for name, host in moved.items() if host["outcome"] == transaction.UNCHANGED}
+        told = {name: host for name, host in settled.items() if host and (not planned or name in still)}
+        base = moved if planned else dict.fromkeys(request["target_hosts"], _NOTHING)
+        return {name: {**host, **told.get(name, {})} for name, host in base.items() if name != request["removing"]}
 
-def _hosts(request: dict, planned: dict, step: dict, task_vars: dict) -> dict[str, dict]:
-    """What each host ended as, from the newest answer that came from it."""
+
+def _settled(answer: dict) -> dict:
+    """What came of settling a host, or of telling it who was taken out; nothing where there was nothing to do."""
+    if not answer or answer.get("skipped"):
+        return {}
+    if "state" in answer:
+        return {"outcome": transaction.host_outcome(answer["state"]), "release": answer.get("release"),
+                "detail": answer.get("detail", "")}
+    if answer.get("failed") or answer.get("unreachable"):
+        return {"outcome": answer.get("code", transaction.UNCONFIRMED), "release": None,
+                "detail": answer.get("msg", "the host did not answer")}
+    return {"outcome": transaction.APPLIED if answer.get("changed") else transaction.UNCHANGED}
+
+
+def _as_wanted(request: dict, outcome: str) -> str:
+    """To take hosts back is what an abort is for."""
+    return transaction.APPLIED if request["action"] == "abort" and outcome == transaction.ROLLED_BACK else outcome
+
+
+def _moved(request: dict, planned: dict, step: dict, task_vars: dict) -> dict[str, dict]:
+    """What each host ended as that was to be moved, from the newest answer that came from it."""
     answers = {host: task_vars["hostvars"][host].get("tetra_finished") for host in step["steps"]}
     heard = progress.collect(step["heard"], answers, step["steps"])
-    return {name: _host(name, planned, heard) for name in request["target_hosts"]}
+    return {name: _host(name, planned, heard) for name in request["target_hosts"] if name in planned["plan"]["hosts"]}
 
 
 def _host(name: str, planned: dict, heard: dict) -> dict:

@@ -18,6 +18,10 @@ options:
     type: list
     elements: str
     default: []
+  rendered:
+    description: Whether what was rendered for the environment is wanted too, for another host of the same environment.
+    type: bool
+    default: false
   targets:
     description: Hosts that were observed and will get the bundle; used by the action plugin to fill in O(have).
     type: list
@@ -44,6 +48,10 @@ manifest:
   description: The manifest of the bundle.
   returned: success
   type: dict
+release:
+  description: The manifest of the release, if it is wanted.
+  returned: for O(rendered=true)
+  type: dict
 pack:
   description: The contents of its files as one pack, base64.
   returned: success
@@ -59,6 +67,7 @@ def main() -> None:
     arguments = {
         **bridge.ENVIRONMENT,
         "have": {"type": "list", "elements": "str", "default": []},
+        "rendered": {"type": "bool", "default": False},
         "targets": {"type": "list", "elements": "str", "default": []},
     }
     bridge.run_module(deployment.deploy_pack, arguments)

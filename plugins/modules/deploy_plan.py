@@ -18,6 +18,10 @@ options:
     description: The result of M(tetra.platform.deploy_request).
     type: dict
     required: true
+  origin:
+    description: The host that gave the bundle; empty when the bundle comes from the controller.
+    type: str
+    default: ""
 extends_documentation_fragment:
   - tetra.platform.common.controller
 author:

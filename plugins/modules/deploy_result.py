@@ -22,7 +22,7 @@ options:
     description: The last result of M(tetra.platform.deploy_step); none when the plan ended the run.
     type: dict
   plan:
-    description: The result of M(tetra.platform.deploy_plan).
+    description: The result of M(tetra.platform.deploy_plan); none for a run that moves no host.
     type: dict
     required: true
 extends_documentation_fragment:

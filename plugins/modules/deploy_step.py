@@ -71,5 +71,11 @@ cause:
 
 from ansible_collections.tetra.platform.plugins.module_utils import bridge
 
-if __name__ == "__main__":
+
+def main() -> None:
+    """Tell that the work is done by the action plugin of the same name."""
     bridge.refuse_on_host("deploy_step")
+
+
+if __name__ == "__main__":
+    main()

@@ -18,6 +18,7 @@ from ansible_collections.tetra.platform.plugins.module_utils.model import (
     plan,
     ports,
     ports_file,
+    recovery,
     release,
     service,
 )
@@ -66,19 +67,46 @@ def goal(request: Mapping, answers: Answers) -> Goal:
     """The goal of a run.
 
     :param request: the result of ``deploy_request``.
-    :raises TetraError: when a host did not answer, or when there is nothing that can be run.
+    :param answers: as :func:`checked` returns them.
+    :raises TetraError: when there is nothing that can be run.
     """
-    _check_answered(answers.observed)
+    if request["action"] == "resume":
+        return _resume(request, answers)
+    _check_members(answers.observed)
     if request["action"] == "rollback":
         return _rollback(request, answers)
     return _deploy(request, answers)
 
 
-def _check_answered(answers: Mapping[str, Mapping]) -> None:
-    silent = [f"{host}: {answer.get('msg', 'no answer')}" for host, answer in answers.items() if "epoch" not in answer]
-    if silent:
-        hint = "every host of the environment must answer; nothing was changed"
-        raise TetraError("\n".join(silent), hint=hint, code=REFUSED)
+def checked(answers: Answers) -> Answers:
+    """The answers of those hosts that are part of their environments.
+
+    :raises TetraError: code ``refused``, naming every host that did not answer.
+    """
+    origin = answered(answers.origin) if answers.origin else {}
+    return dataclasses.replace(answers, observed=answered(answers.observed), origin=origin)
+
+
+def answered(answers: Mapping[str, Mapping]) -> dict[str, Mapping]:
+    """The answers of the hosts that are part of an environment.
+
+    :raises TetraError: code ``refused``, naming every host that did not answer.
+    """
+    found = recovery.present(answers)
+    silent = [f"{host}: {answer.get('msg', 'no answer')}" for host, answer in found.items() if "epoch" not in answer]
+    if silent or not found:
+        hint = "every host of the environment must answer; one that is dead is taken out with playbooks/remove_host.yml"
+        raise TetraError("\n".join(silent) or "no host answered", hint=hint, code=REFUSED)
+    return found
+
+
+def _check_members(observed: Mapping[str, Mapping]) -> None:
+    removed = {name: record for answer in observed.values() for name, record in answer["removed"].items()}
+    back = [f"{name} was taken out by {record['actor']}: {record['reason'] or 'no reason was given'}"
+            for name, record in sorted(removed.items()) if name in observed]
+    if back:
+        raise TetraError("\n".join(back), hint="it answers again; bring it to what the others run with "
+                         "playbooks/resume.yml, or take it out of the inventory", code=REFUSED)
 
 
 def _rollback(request: Mapping, answers: Answers) -> Goal:
@@ -96,6 +124,58 @@ def _rollback(request: Mapping, answers: Answers) -> Goal:
         secrets=summary["secrets"],
         terms=fleet.Terms(**request["fleet"]),
     ))  # fmt: skip
+
+
+def _resume(request: Mapping, answers: Answers) -> Goal:
+    """What the hosts that are behind need to run what was confirmed last; the others go on as they are."""
+    observed = answers.observed
+    wanted, origin = recovery.target(observed), recovery.origin(observed)
+    pack_of_origin = _checked_pack(answers.pack, origin)
+    manifest = answers.pack["release"]
+    if release.digest(manifest) != wanted:
+        raise TetraError(f"the release that came from {origin} is not {wanted[:12]}", hint="run again", code=REFUSED)
+    _check_secrets(manifest, observed[origin], origin)
+    bundled = source.from_blobs(answers.pack["manifest"], pack_of_origin.__getitem__)
+    behind = sorted(host for host, answer in observed.items() if answer["current"] != wanted)
+    services = bundle.services(bundled, request["env"], request["aliases"], request["protected"])
+    groups = {host: answers.groups[host] for host in observed}
+    computed = placement.place(list(services.services), services.placement, services.once, groups)
+    return Goal(
+        plan.Desired(
+            org=request["org"],
+            env=request["env"],
+            action=request["action"],
+            bundle=manifest["bundle"],
+            release=wanted,
+            services={name: entry["digest"] for name, entry in manifest["services"].items()},
+            placement=recovery.placed(observed, computed, list(services.once), behind),
+            ports={name: entry["ports"]["main"] for name, entry in manifest["services"].items() if entry["ports"]},
+            secrets=manifest["secrets"],
+            terms=fleet.Terms(**request["fleet"]),
+        ),
+        manifest,
+        answers.pack["manifest"],
+        {digest: lambda data=data: data for digest, data in pack_of_origin.items()},
+    )
+
+
+def _check_secrets(manifest: Mapping, answer: Mapping, host: str) -> None:
+    """Refuse when the secrets of the inventory are no longer those that a host runs with."""
+    given, known = answer["secret_digests"]["digests"], answer["current_secrets"]
+    changed = sorted(name for name in manifest["secrets"] if given.get(name) != known.get(name))
+    if changed:
+        raise TetraError(
+            f"secret {', '.join(changed)} is not the one that {host} runs with",
+            hint="push or promote, so that all hosts get the new one",
+            code=REFUSED,
+        )
+
+
+def _checked_pack(answer: Mapping, host: str) -> dict[str, bytes]:
+    if "manifest" not in answer:
+        raise TetraError(f"{host} did not give its bundle: {answer.get('msg', 'no answer')}",
+                         hint="nothing was changed; look at the host, then run again", code=REFUSED)
+    return _unpack(base64.b64decode(answer["pack"]))
 
 
 def _deploy(request: Mapping, answers: Answers) -> Goal:
@@ -129,16 +209,10 @@ def _source(request: Mapping, answers: Answers) -> tuple[source.Source, dict[str
     if request["action"] == "push":
         origin = source.read(Path(request["directory"]))
         return origin, {file.entry["sha256"]: file.read for file in origin.files.values() if file.read}
-    _check_answered(answers.origin)
     wanted = plan.promotable(answers.origin, request["source"])
-    if "manifest" not in answers.pack:
-        raise TetraError(
-            f"{request['source_hosts'][0]} did not give its bundle: {answers.pack.get('msg', 'no answer')}",
-            hint="nothing was changed; look at the host, then promote again", code=REFUSED,
-        )  # fmt: skip
+    blobs = _checked_pack(answers.pack, request["source_hosts"][0])
     if release.digest(answers.pack["manifest"]) != wanted:
         raise TetraError(f"the bundle that came is not {wanted[:12]}", hint="promote again", code=REFUSED)
-    blobs = _unpack(base64.b64decode(answers.pack["pack"]))
     contents = {digest: lambda data=data: data for digest, data in blobs.items()}
     return source.from_blobs(answers.pack["manifest"], blobs.__getitem__), contents
 

@@ -350,7 +350,7 @@ def lift_hold(scope: Scope, bundle: str, actor: str, reason: str) -> None:
     if os.path.exists(path):
         journal.append(
             scope.environment,
-            {"kind": "hold_lifted", "bundle": bundle, "actor": actor, "reason": reason, "time": _now(),
+            {"kind": "hold_lifted", "bundle": bundle, "actor": actor, "reason": reason, "time": now(),
              "hold": durable.read_json(path)},
         )
         durable.remove(path)
@@ -410,13 +410,14 @@ def _journal(scope: Scope, found: Transaction, state: str, cause: Cause) -> None
             "check": cause.check,
             "plan": record["plan_id"],
             "heads": record["heads"],
-            "time": _now(),
+            "time": now(),
             "seconds": round(transactions.age(scope.environment, found), 1),
         },
     )
 
 
-def _now() -> str:
+def now() -> str:
+    """The time for journals, in UTC."""
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 

@@ -13,7 +13,7 @@ from ..model.errors import TetraError
 from . import durable
 
 _PRIVATE = ("private", "run", "evidence", "logs", "tx")
-_PUBLIC = ("blobs", "bundles", "releases", "holds", "stopped")
+_PUBLIC = ("blobs", "bundles", "releases", "holds", "stopped", "removed")
 
 
 class Home:
@@ -119,6 +119,11 @@ class Environment:
     def stopped(self) -> str:
         """Services that a person stopped."""
         return os.path.join(self.root, "stopped")
+
+    @property
+    def removed(self) -> str:
+        """Hosts that a person took out of the environment."""
+        return os.path.join(self.root, "removed")
 
     @property
     def logs(self) -> str:

@@ -8,7 +8,7 @@ import os
 from collections.abc import Mapping
 
 from ..model import transaction
-from . import durable, journal, registry, running, sockets, store, transactions
+from . import durable, journal, membership, registry, running, sockets, store, transactions
 from .scope import Scope
 
 FORMAT = 1
@@ -35,6 +35,7 @@ def observe(scope: Scope) -> dict:
         "transaction": _open_transaction(scope),
         "history": _history(records),
         "holds": holds(scope),
+        "removed": membership.removed(scope.environment),
         "releases": releases,
         "services": services,
         "registry": registry.load(scope.home.root).to_wire(),
@@ -70,6 +71,7 @@ def _open_transaction(scope: Scope) -> dict | None:
             "actor": found.record["actor"],
             "age": transactions.age(scope.environment, found),
             "seconds_left": left,
+            "decision": transactions.decision(scope.environment, found.identity),
         }
     return None
 

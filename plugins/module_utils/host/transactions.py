@@ -142,6 +142,14 @@ def write_decision(environment: Environment, identity: str, decision: Mapping) -
     durable.write_file(_beside(environment, identity, "decision"), _encode({"format": 1, **decision}), 0o600)
 
 
+def decision(environment: Environment, identity: str) -> dict | None:
+    """What was decided for the whole fleet, if this host was told."""
+    try:
+        return durable.read_json(_beside(environment, identity, "decision"))
+    except FileNotFoundError:
+        return None
+
+
 def boot_id() -> str:
     """The id of this boot of the host; a monotonic deadline means nothing in another one.
 

@@ -21,7 +21,8 @@ def observed(**changes):
     """What a host says that runs nothing yet."""
     return {
         "supervisor": "supervisord", "honours": ["COMMAND"], "address": "127.0.0.1", "current": None, "bundle": None,
-        "epoch": 0, "transaction": None, "history": [], "holds": {}, "releases": {}, "services": {}, "blobs": [],
+        "epoch": 0, "transaction": None, "history": [], "holds": {}, "removed": {}, "releases": {}, "services": {},
+        "blobs": [],
         "registry": ports_file.read("", "ports.toml").to_wire(), "listeners": [],
         "secret_digests": {"key": "k1", "digests": {}},
         **changes,
@@ -49,7 +50,7 @@ def pushed(make_org):
     """The goal of a push."""
 
     def push(files=None, **changes):
-        return planning.goal(request(directory=make_org(files or FILES)), answers(**changes))
+        return planning.goal(request(directory=make_org(files or FILES)), planning.checked(answers(**changes)))
 
     return push
 
@@ -118,7 +119,7 @@ def promotion(pushed):
 
 
 def promoted(promotion, **changes):
-    return planning.goal(request("promote", source="test"), answers(**{**promotion, **changes}))
+    return planning.goal(request("promote", source="test"), planning.checked(answers(**{**promotion, **changes})))
 
 
 def test_a_promotion_makes_the_same_release_from_the_bundle_of_a_host(pushed, promotion):
@@ -154,7 +155,7 @@ def test_a_rollback_sends_nothing(pushed):
         current="newer", releases={old: summary, "newer": {**summary, "bundle": "b2"}},
         history=[{"release": old}, {"release": "newer"}],
     )  # fmt: skip
-    back = planning.goal(request("rollback"), answers(observed={"a": host, "b": host}))
+    back = planning.goal(request("rollback"), planning.checked(answers(observed={"a": host, "b": host})))
     assert (back.desired.release, back.desired.bundle) == (old, "b1")
     assert back.desired.placement == {"a": ["web"], "b": ["web"]}
     assert back.missing([]) == []

@@ -8,8 +8,9 @@ import base64
 import re
 from collections.abc import Mapping
 
+from ...model import release as model_release
 from ...model.errors import REFUSED, TetraError
-from .. import engine, keys, observation, probing, processes, running, staging, store
+from .. import engine, keys, membership, observation, probing, processes, running, staging, store
 from ..scope import Scope, open_scope
 
 _IDENTITY = re.compile(r"^[0-9]{8}t[0-9]{6}-[0-9a-f]{8}$")
@@ -18,11 +19,14 @@ _IDENTITY = re.compile(r"^[0-9]{8}t[0-9]{6}-[0-9a-f]{8}$")
 def release_info(request: Mapping) -> dict:
     """What an environment runs on this host, and all that a plan has to know of it; writes nothing.
 
-    :param request: ``tetra_dir``, ``org``, ``env``, and ``secrets`` (name to value) whose keyed digests are wanted.
+    :param request: ``tetra_dir``, ``org``, ``env``, and ``secrets`` (name to value) whose keyed digests are wanted,
+        as ``secret_digests`` beside those of the secrets that run now, ``current_secrets``.
     """
     scope = _scope(request)
     result = observation.observe(scope)
     result["secret_digests"] = keys.digests(scope.home, request.get("secrets") or {})
+    running_with = store.private(scope.environment, result["current"])["secrets"] if result["current"] else {}
+    result["current_secrets"] = keys.digests(scope.home, running_with)["digests"]
     return {"changed": False, **result}
 
 
@@ -44,22 +48,46 @@ def release(request: Mapping) -> dict:
 def deploy_pack(request: Mapping) -> dict:
     """The current bundle of an environment as one pack: all its sources, and the files that the receiver lacks.
 
-    :param request: ``tetra_dir``, ``org``, ``env``, ``have`` (digests that every receiver has).
-    :returns: ``manifest``, that of the bundle, and ``pack``, base64.
+    :param request: ``tetra_dir``, ``org``, ``env``, ``have`` (digests that every receiver has), ``rendered`` (whether
+        the receiver is of the same environment, and needs what was rendered for it too).
+    :returns: ``manifest``, that of the bundle, ``release``, that of the release if it is wanted, and ``pack``, base64.
     """
     scope = _scope(request)
     current = store.current(scope.environment)
     if current is None:
         raise TetraError(f"{scope.org}/{scope.env} runs nothing here", hint="push something first", code=REFUSED)
-    manifest = store.bundle(scope.environment, store.manifest(scope.environment, current)["bundle"])
+    rendered = store.manifest(scope.environment, current)
+    manifest = store.bundle(scope.environment, rendered["bundle"])
     have = set(request.get("have") or [])
+    # The controller reads all sources but the files, which it only passes on.
     wanted = {
         entry["sha256"]
         for path, entry in manifest["files"].items()
         if entry["type"] == "file" and not (path.startswith("files/") and entry["sha256"] in have)
     }
+    result = {"changed": False, "manifest": manifest}
+    if request.get("rendered"):
+        wanted |= set(model_release.blobs(rendered)) - have
+        result["release"] = rendered
     content = store.pack_of(scope.environment, sorted(wanted))
-    return {"changed": False, "manifest": manifest, "pack": base64.b64encode(content).decode("ascii")}
+    return {**result, "pack": base64.b64encode(content).decode("ascii")}
+
+
+def environment_host(request: Mapping) -> dict:
+    """Remember that a host was taken out of an environment, or is a member again.
+
+    :param request: ``tetra_dir``, ``org``, ``env``, ``host``, ``state`` (member or removed), ``actor``, ``reason``.
+    :returns: ``changed``, and ``removed``, the hosts that are taken out then.
+    """
+    scope = _scope(request)
+    record = {"actor": request["actor"], "reason": request.get("reason", ""), "time": engine.now()}
+    with engine.locked(scope):
+        known = membership.removed(scope.environment)
+        if request.get("check"):
+            changed = (request["state"] == membership.REMOVED) != (request["host"] in known)
+        else:
+            changed = membership.change(scope.environment, request["host"], request["state"], record)
+        return {"changed": changed, "removed": membership.removed(scope.environment)}
 
 
 def tsm_service_info(request: Mapping) -> dict:

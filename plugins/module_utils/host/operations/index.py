@@ -12,6 +12,7 @@ from . import definitions, deployment, health, ports, preparation
 OPERATIONS: Mapping[str, Callable[[Mapping], dict]] = {
     "agent": preparation.agent,
     "deploy_pack": deployment.deploy_pack,
+    "environment_host": deployment.environment_host,
     "health_check": health.health_check,
     "port_registry": ports.port_registry,
     "port_registry_info": ports.port_registry_info,
