@@ -4,7 +4,7 @@
 """Test hosts: containers that systemd starts, which are reached over ssh as a team reaches its servers.
 
 containers.py up FOLDER NAME=RELEASE[@USER]... starts hosts and writes FOLDER/key and FOLDER/hosts.json, an inventory of
-theirs; containers.py down FOLDER ends them.
+theirs; down FOLDER ends them all. kill FOLDER NAME takes the power of one away, end FOLDER NAME ends it for good.
 """
 
 from __future__ import annotations
@@ -190,6 +190,12 @@ def main(arguments: list[str]) -> int:
     hosts = Hosts(Path(folder))
     if verb == "down":
         hosts.down()
+        return 0
+    if verb == "kill":
+        hosts.known()[words[0]].kill()
+        return 0
+    if verb == "end":
+        hosts.end(*words)
         return 0
     wanted = [word.partition("@") for word in words]
     for user in sorted({user or "root" for _pair, _at, user in wanted}):

@@ -131,7 +131,8 @@ def _disk(home: Home) -> list[Check]:
 
 
 def _folders(home: Home) -> list[Check]:
-    paths = [home.root, home.config, home.bin, home.supervisor]
+    # Only supervisord needs a folder of its own; that it is missing is for the check of the supervisor to say.
+    paths = [home.root, home.config, home.bin, *filter(os.path.lexists, [home.supervisor])]
     found = [check for path in paths for check in _folder(path, 0o755)]
     found += _file(keys.path(home))
     return found or [_ok("nobody else can write to them")]
