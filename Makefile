@@ -5,12 +5,12 @@
 PYTHON ?= python3
 export PYTHON
 
-.PHONY: help setup demo demo-down test lint unit integration system clean
+.PHONY: help setup demo demo-down test lint unit integration system scenarios benchmark clean
 
 help:
 	@echo 'make demo         promote an example organization from dev to staging on this machine; demo-down ends it'
 	@echo 'make setup        make .venv and link the collection, so that ansible-playbook works from this clone'
-	@echo 'make test         every test; lint, unit, integration and system run their part'
+	@echo 'make test         every test; lint, unit, integration, system, scenarios and benchmark run their part'
 	@echo 'make clean        remove what the other targets made (not the running demo: see demo-down)'
 
 setup:
@@ -22,7 +22,7 @@ demo: setup
 demo-down: setup
 	@.venv/bin/python tools/demo.py down
 
-test lint unit integration system:
+test lint unit integration system scenarios benchmark:
 	@tools/setup dev
 	@.venv/bin/python tests/run $@
 

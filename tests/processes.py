@@ -12,7 +12,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 
-_SUMMARY = re.compile(r"^=*\s*(?:\d+ [a-z]+(?:, )?)+ in \d", re.MULTILINE)
+_SUMMARY = re.compile(r"=*\s*(?:\d+ [a-z]+(?:, )?)+ in \d")
 
 
 def run(arguments: Sequence[str], environment: Mapping[str, str] | None = None, cwd: Path = ROOT) -> tuple[int, str]:
@@ -32,7 +32,17 @@ def run(arguments: Sequence[str], environment: Mapping[str, str] | None = None, 
     return process.returncode, "".join(lines)
 
 
+def summaries(output: str) -> int:
+    """How many runs of pytest with tests there are in some output."""
+    return sum(counted(line) > 0 for line in map(_plain, output.splitlines()))
+
+
 def counted(output: str, word: str = "passed") -> int:
     """How many tests pytest's last lines call ``passed`` (or skipped, ...), over all its runs in some output."""
-    summaries = [output[found.start() :].splitlines()[0] for found in _SUMMARY.finditer(output)]
-    return sum(int(number) for line in summaries for number in re.findall(rf"(\d+) {word}", line))
+    ends = [line for line in map(_plain, output.splitlines()) if _SUMMARY.match(line)]
+    return sum(int(number) for line in ends for number in re.findall(rf"(\d+) {word}", line))
+
+
+def _plain(line: str) -> str:
+    """A line without the frame that molecule may draw around it."""
+    return line.strip(" │")

@@ -9,6 +9,7 @@ apt; where no dockerd runs, one is started, and it is left running.
 
 from __future__ import annotations
 
+import concurrent.futures
 import hashlib
 import os
 import shutil
@@ -106,5 +107,5 @@ def _build(release: str, name: str) -> None:
 
 if __name__ == "__main__":
     ensure_docker()
-    for wanted in sys.argv[1:] or RELEASES:
-        print(image(wanted))
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        print("\n".join(pool.map(image, sys.argv[1:] or RELEASES)))

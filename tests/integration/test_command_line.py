@@ -20,6 +20,7 @@ import pytest
 from ansible_collections.tetra.platform.plugins.module_utils.host import (
     durable,
     engine,
+    holds,
     keys,
     running,
     staging,
@@ -342,7 +343,8 @@ def test_the_doctor_finds_folders_and_files_that_others_can_use(host):
 
 
 def test_the_doctor_finds_holds_and_a_link_that_leads_nowhere(host):
-    engine.put_on_hold(host.dev, "ab" * 32, IDENTITIES["dev"], engine.Cause("web:\x1b[2J it broke", True))
+    why = {"transaction": IDENTITIES["dev"], "reason": "web:\x1b[2J it broke", "check": ""}
+    holds.put(host.dev.environment, "ab" * 32, why)
     program = os.readlink(host.program)
     os.unlink(host.program)
     os.symlink("tsm-gone", host.program)

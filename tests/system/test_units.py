@@ -69,9 +69,9 @@ def test_words_and_variables_reach_a_process_byte_for_byte(host):
         record = {"argv": [*program, f"/tmp/launched-{number}", *words], "cwd": "/", "environment": variables,
                   "pre_commands": [], "max_restarts": 0}
         files[f"/tmp/launch-{number}.json"] = json.dumps(record)
-        files[f"/etc/systemd/system/launched-{number}.service"] = units.service(
-            spec(f"launched-{number}", ["/var/lib/tetra/bin/tsm", "launch"], f"/tmp/launch-{number}.json"), "/var/lib/tetra")
-    writer = "import json, sys\nfor path, text in json.load(sys.stdin).items():\n    open(path, 'w', newline='').write(text)"
+        launched = spec(f"launched-{number}", ["/var/lib/tetra/bin/tsm", "launch"], f"/tmp/launch-{number}.json")
+        files[f"/etc/systemd/system/launched-{number}.service"] = units.service(launched, "/var/lib/tetra")
+    writer = "import json, sys\nfor path, text in json.load(sys.stdin).items(): open(path, 'w', newline='').write(text)"
     host.run(f'python3 -c "{writer}"', data=json.dumps(files))
     names = [f"{kind}-{number}.service" for kind in ("plain", "launched") for number in range(len(wanted))]
     host.run(f"systemctl daemon-reload; systemctl start {' '.join(names)}; rm -f /etc/systemd/system/*-[0-9]*.service")
@@ -92,7 +92,7 @@ ACTS = {
     "LockPersonality": "libc.personality(8) != -1",
     "PrivateTmp": "os.path.exists('/tmp/probe')",
     "ProtectClock": "works(lambda: time.clock_settime(time.CLOCK_REALTIME, time.time()))",
-    "ProtectControlGroups": "works(lambda: os.mkdir('/sys/fs/cgroup/cpu/probe') or os.rmdir('/sys/fs/cgroup/cpu/probe'))",
+    "ProtectControlGroups": "works(lambda: os.rmdir(tempfile.mkdtemp(dir='/sys/fs/cgroup/cpu')))",
     "ProtectHome": "works(lambda: open('/root/probe', 'w'))",
     "ProtectHostname": "works(lambda: socket.sethostname(socket.gethostname()))",
     "ProtectKernelLogs": "libc.klogctl(3, ctypes.create_string_buffer(64), 64) != -1",
@@ -113,7 +113,7 @@ ACTS = {
 UNTRIED = {"SystemCallArchitectures"}
 AS_A_USER = {"NoNewPrivileges", "ProtectProc"}
 PROBE = """
-import ctypes, os, socket, subprocess, sys, time
+import ctypes, os, socket, subprocess, sys, tempfile, time
 libc = ctypes.CDLL(None)
 strict = {strict}
 def works(act):
@@ -131,7 +131,8 @@ def can(host, name: str, strict: bool, *properties: str) -> bool:
     as_user = ["User=admin"] if name in AS_A_USER else []
     options = " ".join(f"--property='{one}'" for one in [*as_user, *properties])
     said = host.run(
-        "cat > /tmp-probe.py; touch /tmp/probe /run/probe; chmod 0755 /run/probe; chown 0:0 /run/probe; rm -f /run/made\n"
+        "cat > /tmp-probe.py; rm -f /run/made; touch /tmp/probe /run/probe; chmod 0755 /run/probe\n"
+        "chown 0:0 /run/probe\n"
         f"systemd-run --quiet --wait --pipe {options} /usr/bin/python3 /tmp-probe.py\n"
         "umount /mnt 2> /dev/null; rm -f /var/probe /usr/probe /root/probe",
         data=PROBE.format(strict=strict, act=ACTS[name]), check=False,
@@ -165,6 +166,6 @@ def test_a_service_that_wants_too_much_memory_is_ended(host):
 
 
 def test_a_service_gets_no_more_of_the_processor_than_it_may(host):
-    program = "import time; end = time.monotonic() + 1.5\nwhile time.monotonic() < end: pass\nprint(time.process_time())"
+    program = "import time; end = time.monotonic() + 1\nwhile time.monotonic() < end: pass\nprint(time.process_time())"
     said = host.run(f'systemd-run --quiet --wait --pipe --property=CPUQuota=20% /usr/bin/python3 -c "{program}"')
-    assert float(said.split()[0]) < 0.9
+    assert float(said.split()[0]) < 0.7

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from ..model import listing, transaction
 from ..model.errors import ERROR, WARNING, TetraError
-from . import durable, journal, keys, observation, running, store, transactions
+from . import durable, holds, journal, keys, running, store, transactions
 from . import settings as settings_file
 from .layout import Environment, Home
 from .scope import Scope, open_scope, open_supervisor
@@ -248,5 +248,5 @@ def _holds(scope: Scope) -> list[Check]:
     return [
         _warning(f"bundle {listing.short(bundle)} must not move: {listing.line(hold['reason'])}",
                  "push something better, or lift it with tetra_lift_hold")
-        for bundle, hold in sorted(observation.holds(scope).items())
+        for bundle, hold in sorted(holds.read(scope.environment).items())
     ] or [_ok("none")]

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 
 from ..model import health, plan, transaction
 from ..model.errors import REFUSED, TetraError
-from . import durable, evidence, journal, probing, processes, reservations, running, store, transactions
+from . import durable, evidence, holds, journal, probing, processes, reservations, running, store, transactions
 from .scope import Scope
 from .supervisors.base import UnitSpec
 from .transactions import Transaction
@@ -25,6 +25,7 @@ _LOCK_TIMEOUT = 30.0
 _LEASE_RESERVE = 2.0
 _PROBE_LIMIT_OF_A_REVERT = 60.0
 _NEVER_GIVE_UP = 1_000_000
+_KEPT_TRANSACTIONS = 10
 
 
 @dataclasses.dataclass(frozen=True)
@@ -324,7 +325,7 @@ def _finish_revert(scope: Scope, found: Transaction, cause: Cause) -> None:
         state = transaction.ROLLBACK_FAILED
         detail = dataclasses.replace(cause, reason=f"{cause.reason}; going back failed: {broken}")
     if cause.verdict:
-        put_on_hold(scope, record["bundle"], found.identity, cause)
+        _put_on_hold(scope, record["bundle"], found.identity, cause)
     _end(scope, found, state, detail)
 
 
@@ -338,29 +339,15 @@ def _broken_after_revert(scope: Scope, record: Mapping, done: Mapping[str, str])
     return "; ".join(f"{name}: {report.reason}" for name, report in reports.items() if report.verdict != health.HEALTHY)
 
 
-def put_on_hold(scope: Scope, bundle: str, identity: str, cause: Cause) -> None:
-    """Keep a bundle from being tried again on this host until a person lifts the hold."""
-    hold = {"format": 1, "bundle": bundle, "transaction": identity, "reason": cause.reason, "check": cause.check}
-    durable.write_json(os.path.join(scope.environment.holds, f"{bundle}.json"), hold)
-
-
-def lift_hold(scope: Scope, bundle: str, actor: str, reason: str) -> None:
-    """Take a hold away on a person's word, and write down whose; the caller holds the lock."""
-    path = os.path.join(scope.environment.holds, f"{bundle}.json")
-    if os.path.exists(path):
-        journal.append(
-            scope.environment,
-            {"kind": "hold_lifted", "bundle": bundle, "actor": actor, "reason": reason, "time": now(),
-             "hold": durable.read_json(path)},
-        )
-        durable.remove(path)
+def _put_on_hold(scope: Scope, bundle: str, identity: str, cause: Cause) -> None:
+    holds.put(scope.environment, bundle, {"transaction": identity, "reason": cause.reason, "check": cause.check})
 
 
 def _finish_confirmed(scope: Scope, found: Transaction) -> None:
     record = found.record
     cause = Cause(record["reason"], verdict=False)
     if record["action"] == "rollback" and record["from_bundle"]:
-        put_on_hold(scope, record["from_bundle"], found.identity, Cause(f"rolled back by {record['actor']}", True))
+        _put_on_hold(scope, record["from_bundle"], found.identity, Cause(f"rolled back by {record['actor']}", True))
     _journal(scope, found, transaction.CONFIRMED, cause)
     _disarm(scope, found.identity)
     retain(scope, record["keep"])
@@ -376,6 +363,19 @@ def retain(scope: Scope, keep: int) -> None:
     keep_releases |= {service["release"] for service in running.observe(scope).values()}
     keep_releases.discard(None)
     store.prune(scope.environment, keep_releases)
+    _forget_ended(scope)
+
+
+def _forget_ended(scope: Scope) -> None:
+    """Forget transactions that ended long ago and are in the journal; evidence stays while a hold names it."""
+    written = {record.get("transaction") for record in journal.read(scope.environment)}
+    known = transactions.states(scope.environment)
+    ended = [identity for identity, state in known.items() if not transaction.TRANSITIONS[state]]
+    old = ended[:-_KEPT_TRANSACTIONS]
+    aborted = {identity for identity in old if known[identity] == transaction.ABORTED}
+    transactions.prune(scope.environment, (set(old) & written) | aborted)
+    held = {hold["transaction"] for hold in holds.read(scope.environment).values()}
+    evidence.prune(scope, held | set(ended[-_KEPT_TRANSACTIONS:]) | set(known) - set(ended))
 
 
 def _abort(scope: Scope, found: Transaction) -> None:

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 
 from ..model.errors import TetraError
 from . import durable, running, store
@@ -43,6 +43,14 @@ def collect(scope: Scope, found: Transaction, cause: Mapping) -> None:
         if service["release"] == found.record["to"]:
             text = _black_out(_tail(scope, name), secrets)
             durable.write_file(os.path.join(folder, f"{name}.log"), text.encode("utf-8", "replace"), 0o600)
+
+
+def prune(scope: Scope, keep: Container[str]) -> None:
+    """Remove the evidence of all transactions but some."""
+    folder = scope.environment.evidence
+    for name in os.listdir(folder) if os.path.isdir(folder) else []:
+        if name not in keep:
+            durable.remove_tree(os.path.join(folder, name))
 
 
 def without_secrets(scope: Scope, release: str, text: str) -> str:

@@ -4,11 +4,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 
 from ..model import transaction
-from . import durable, journal, membership, registry, running, sockets, store, transactions
+from . import holds, journal, membership, registry, running, sockets, store, transactions
 from .scope import Scope
 
 FORMAT = 1
@@ -34,7 +33,7 @@ def observe(scope: Scope) -> dict:
         "head": {"seq": records[-1]["seq"], "hash": records[-1]["hash"]} if records else {"seq": 0, "hash": ""},
         "transaction": _open_transaction(scope),
         "history": _history(records),
-        "holds": holds(scope),
+        "holds": holds.read(scope.environment),
         "removed": membership.removed(scope.environment),
         "releases": releases,
         "services": services,
@@ -89,14 +88,6 @@ def _last(records: list) -> dict | None:
     ended = [record for record in records if record["kind"] == "transaction"]
     keys = ("transaction", "action", "outcome", "actor", "time", "detail", "check", "bundle")
     return {key: ended[-1][key] for key in keys} if ended else None
-
-
-def holds(scope: Scope) -> dict[str, dict]:
-    """The bundles that must not move on this host, and why."""
-    folder = scope.environment.holds
-    names = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
-    found = [durable.read_json(os.path.join(folder, name)) for name in names if name.endswith(".json")]
-    return {hold["bundle"]: hold for hold in found}
 
 
 def _listeners(scope: Scope, services: Mapping[str, Mapping]) -> list[dict]:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 from ..model import pack, plan, release, transaction
 from ..model.errors import REFUSED, TetraError
-from . import admission, engine, journal, reservations, running, store, transactions
+from . import admission, engine, holds, journal, reservations, running, store, transactions
 from .scope import Scope
 
 _PACK_LIFETIME = 3600
@@ -82,11 +82,11 @@ def _check_base(scope: Scope, part: Mapping) -> None:
 
 
 def _check_hold(scope: Scope, record: Mapping, request: Mapping) -> None:
-    path = os.path.join(scope.environment.holds, f"{record['bundle']}.json")
-    if os.path.exists(path):
+    if record["bundle"] in holds.read(scope.environment):
         if not request["lift_hold"]:
             raise TetraError(f"bundle {record['bundle'][:12]} is on hold", code=REFUSED)
-        engine.lift_hold(scope, record["bundle"], request["actor"], request["lift_hold"])
+        word = {"actor": request["actor"], "reason": request["lift_hold"], "time": engine.now()}
+        holds.lift(scope.environment, record["bundle"], word)
 
 
 def _check_space(scope: Scope, request: Mapping) -> None:

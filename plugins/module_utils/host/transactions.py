@@ -7,7 +7,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from ..model import canonical, transaction
 from ..model.errors import REFUSED, TetraError
@@ -68,6 +68,15 @@ def create(environment: Environment, record: Mapping) -> None:
     """Write a new transaction as ``staged``; it must not exist."""
     path = _path(environment, record["id"], transaction.STAGED)
     durable.create_file(path, _encode(record), 0o600)
+
+
+def prune(environment: Environment, identities: Iterable[str]) -> None:
+    """Forget transactions that ended, with all that was kept beside them; what the journal says of them stays."""
+    doomed = set(identities)
+    names = os.listdir(environment.tx) if os.path.isdir(environment.tx) else []
+    for name in names:
+        if name.rpartition(".")[0] in doomed:
+            durable.remove(os.path.join(environment.tx, name))
 
 
 def move(environment: Environment, identity: str, state: str, following: str) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from ...model import release as model_release
 from ...model.errors import REFUSED, TetraError
-from .. import engine, keys, membership, observation, probing, processes, running, staging, store
+from .. import engine, evidence, keys, membership, observation, probing, processes, running, staging, store
 from ..scope import Scope, open_scope
 
 _IDENTITY = re.compile(r"^[0-9]{8}t[0-9]{6}-[0-9a-f]{8}$")
@@ -101,6 +101,7 @@ def tsm_service_info(request: Mapping) -> dict:
         service.update(processes.usage(service["pid"] or 0))
         if request.get("log_lines"):
             text = scope.supervisor.tail(scope.unit(name), 64 * 1024)
+            text = evidence.without_secrets(scope, service["release"], text)
             service["log"] = text.splitlines()[-request["log_lines"]:]
     return {"changed": False, "services": services}
 
