@@ -233,7 +233,8 @@ def test_a_template_without_an_end_is_ended(monkeypatch, tmp_path, loop):
     begun = time.monotonic()
     with pytest.raises(TetraError) as caught:
         template.render({"templates/good": "x", "templates/x": f"\n{loop}"}, VALUES)
-    assert time.monotonic() - begun < 6
+    # Far more than its time, for the machine may be busy, and far less than for ever.
+    assert time.monotonic() - begun < 60
     assert "templates/x" in caught.value.message
     assert "templates/good" not in caught.value.message
 
