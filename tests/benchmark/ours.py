@@ -4,12 +4,11 @@
 
 from __future__ import annotations
 
+import plays
 from case import Case
 from hosts import Host
 from programs import ROOT
 from workload import ORG
-
-import playbooks
 
 _INVENTORY = "ours.json"
 _ENVIRONMENTS = {"dev": {"hosts": "dev"}, "staging": {"hosts": "staging", "promotes_from": "dev"}}
@@ -38,10 +37,10 @@ def promote(case: Case) -> None:
 
 def _prepare(case: Case, groups: dict[str, list[Host]]) -> None:
     variables = {"tetra_environments": _ENVIRONMENTS, "tetra_orgs_dir": str(case.load.orgs)}
-    playbooks.inventory(case.folder / _INVENTORY, groups, variables)
+    plays.inventory(case.folder / _INVENTORY, groups, variables)
     _play(case, "prepare")
 
 
 def _play(case: Case, name: str, **variables: str) -> None:
     terms = {"tetra_org": ORG, "tetra_probe_passes": 1, **variables}
-    playbooks.play(ROOT / "playbooks" / f"{name}.yml", case.folder / _INVENTORY, terms)
+    plays.play(ROOT / "playbooks" / f"{name}.yml", case.folder / _INVENTORY, terms)

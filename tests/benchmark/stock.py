@@ -6,10 +6,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import plays
 from case import Case
 from workload import PLACE, UNIT_PREFIX
-
-import playbooks
 
 _INVENTORY = "stock.json"
 _PLAYBOOK = Path(__file__).with_name("stock.yml")
@@ -17,7 +16,7 @@ _PLAYBOOK = Path(__file__).with_name("stock.yml")
 
 def prepare(case: Case) -> None:
     """Write the inventory."""
-    playbooks.inventory(case.folder / _INVENTORY, {"all_hosts": case.hosts}, {})
+    plays.inventory(case.folder / _INVENTORY, {"all_hosts": case.hosts}, {})
 
 
 def push(case: Case) -> None:
@@ -26,4 +25,4 @@ def push(case: Case) -> None:
         "bench_services": case.load.names, "bench_files": str(case.load.files), "bench_place": PLACE,
         "bench_unit": str(case.folder / "unit.j2"), "bench_prefix": UNIT_PREFIX,
     }  # fmt: skip
-    playbooks.play(_PLAYBOOK, case.folder / _INVENTORY, variables)
+    plays.play(_PLAYBOOK, case.folder / _INVENTORY, variables)
