@@ -42,6 +42,11 @@ class Figure:
     error: str = ""
 
     @property
+    def cpu(self) -> float | None:
+        """The CPU of controller and hosts together, which other work on the machine changes less than the clock."""
+        return None if self.hosts_cpu is None else self.controller_cpu + self.hosts_cpu
+
+    @property
     def row(self) -> str:
         """What was done, in words."""
         return _row(self.services, self.hosts, self.what)
@@ -72,10 +77,12 @@ def comparison(figures: Sequence[Figure]) -> list[dict]:
     found = []
     for services, hosts, what in dict.fromkeys((one.services, one.hosts, one.what) for one in figures):
         case = {name: one for (*place, name), one in good.items() if place == [services, hosts, what]}
-        values = {
-            f"{over} / {under}": case[over].seconds / case[under].seconds
-            for over, under in _RATIOS if over in case and under in case
-        }  # fmt: skip
+        values = {}
+        for over, under in _RATIOS:
+            if over in case and under in case:
+                values[f"{over} / {under}"] = case[over].seconds / case[under].seconds
+                if case[over].cpu and case[under].cpu:
+                    values[f"{over} / {under}, CPU"] = case[over].cpu / case[under].cpu
         if what == UNCHANGED and "ours" in case:
             values["ours, seconds"] = case["ours"].seconds
         if what == PROMOTION and "ours" in case:

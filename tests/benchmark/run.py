@@ -45,8 +45,9 @@ _TERMS = """\
 Ours is measured as the aims are: a service is healthy after one check (tetra_probe_passes 1) and without a minimum
 healthy time (TSM_MIN_HEALTHY 0s), on hosts that prepare.yml has prepared. Nobody else checks or takes back anything.
 Unchanged is the same run a second time. Nobody has a connection open when a run begins. A call is a command, or a
-session for file transfers, that the sshd of a host took; the promotion is from one host to the others. Ratios are of
-seconds by the clock; CPU is in seconds, that of the hosts is of all hosts together."""
+session for file transfers, that the sshd of a host took; the promotion is from one host to the others. CPU is
+in seconds, that of the hosts is of all hosts together. Ratios are of seconds by the clock, and of all CPU, which
+depends less on what else the machine does."""
 
 
 def main(arguments: list[str]) -> int:
@@ -65,6 +66,7 @@ def main(arguments: list[str]) -> int:
                 found.append(figure)
                 said = f"ERROR\n{figure.error}" if figure.error else f"{figure.seconds:.1f} s"
                 print(f"{figure.row}, {figure.contender}: {said}", file=sys.stderr, flush=True)
+    about["load"] += f", {os.getloadavg()[0]:.1f} after"
     rows = figures.comparison(found)
     print("\n".join([*(f"{key}: {' '.join(value.split())}" for key, value in about.items()), "", _TERMS, ""]))
     print(f"{figures.measured(found)}\n\n{figures.compared(rows)}")
@@ -180,7 +182,8 @@ def _about(arguments: list[str], chosen: list[str]) -> dict[str, str]:
         "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
         "command": shlex.join(["tests/benchmark/run.py", *arguments]),
         "commit": run(["git", "describe", "--always", "--dirty"]).strip(),
-        "machine": f"{len(os.sched_getaffinity(0))} cores for controller and hosts, load {os.getloadavg()[0]:.1f}",
+        "machine": f"{len(os.sched_getaffinity(0))} cores for controller and hosts",
+        "load": f"{os.getloadavg()[0]:.1f} before",
         "controller": ", ".join(versions),
     }
 
