@@ -11,8 +11,8 @@ from pyinfra.operations.util import any_changed
 units = []
 for service in host.data.services:
     files.put(
-        name=f"{service}: files", src=f"{host.data.source}/{service}/run.sh",
-        dest=f"{host.data.place}/{service}/run.sh", mode="644",
+        name=f"{service}: files", src=f"{host.data.source}/{service}/{host.data.program}",
+        dest=f"{host.data.place}/{service}/{host.data.program}", mode="644",
     )  # fmt: skip
     units.append(files.template(
         name=f"{service}: unit", src=host.data.unit, dest=f"/etc/systemd/system/{host.data.prefix}{service}.service",

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from case import Case
 from programs import ROOT, run
-from workload import PLACE, UNIT_PREFIX
+from workload import PLACE, PROGRAM, UNIT_PREFIX
 
 _REQUIREMENTS = Path(__file__).with_name("requirements.txt")
 _VENV = ROOT / ".cache" / "benchmark" / "venv"
@@ -21,8 +21,8 @@ def prepare(case: Case) -> None:
     install()
     data = {
         "ssh_user": "root", "ssh_strict_host_key_checking": "no", "ssh_known_hosts_file": "/dev/null",
-        "services": case.load.names, "source": str(case.load.files), "place": PLACE, "prefix": UNIT_PREFIX,
-        "unit": str(case.folder / "unit.j2"),
+        "services": case.load.names, "program": PROGRAM, "source": str(case.load.files), "place": PLACE,
+        "prefix": UNIT_PREFIX, "unit": str(case.folder / "unit.j2"),
     }  # fmt: skip
     hosts = [(host.address, {**data, "ssh_key": str(host.key)}) for host in case.hosts]
     (case.folder / "inventory.py").write_text(f"hosts = {hosts!r}\n")
