@@ -36,4 +36,5 @@ def test_the_bundle_is_on_hold_with_its_evidence(host):
 
 
 def test_no_deadman_is_left(host):
-    assert host.check_output("systemctl list-timers --all --no-legend 'tetra*'") == ""
+    assert host.check_output("systemctl list-timers --no-legend 'tetra*'") == ""
+    assert host.check_output("find /etc/systemd/system -name 'tetra.*'") == ""
