@@ -250,7 +250,7 @@ def test_nothing_is_moved_while_a_transaction_is_open_and_other_environments_go_
         found = host.read("stop", "dev/worker", "prod/worker", code=REFUSED)
         assert [one["env"] for one in found["services"]] == ["prod"]
         assert host.states()["dev/worker"] == "running"
-        transactions.write_lease(host.dev.environment, IDENTITIES["dev"], -1.0)
+        transactions.write_lease(host.dev.environment, IDENTITIES["dev"], -1.0, 0.0)
         assert "its lease is over" in host.doctor(REFUSED)["error: transactions acme/dev"][0]
     finally:
         opened.rename(held)

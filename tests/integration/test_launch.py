@@ -7,12 +7,11 @@ from __future__ import annotations
 import json
 import os
 import signal
-import stat
 import subprocess
 import sys
 
 import pytest
-from ansible_collections.tetra.platform.plugins.module_utils.host import launch, processes
+from ansible_collections.tetra.platform.plugins.module_utils.host import durable, launch, processes
 
 MODULE = launch.__name__
 PYTHONPATH = os.pathsep.join(path for path in sys.path if path)
@@ -41,8 +40,9 @@ def start(tmp_path):
 
     def run(before="", **changes):
         path = tmp_path / "web.json"
-        record = {"argv": show(), "cwd": os.fspath(tmp_path), "environment": {"PATH": PATH}, "pre_commands": []}
-        launch.write(os.fspath(path), {**record, **changes})
+        record = {"argv": show(), "cwd": os.fspath(tmp_path), "environment": {"PATH": PATH}, "pre_commands": [],
+                  "max_restarts": 0}
+        durable.write_json(os.fspath(path), {**record, **changes}, 0o600)
         environment = {**os.environ, "PYTHONPATH": PYTHONPATH, "LEAK": "of the supervisor"}
         command = [sys.executable, "-c", f"{before}\n{LAUNCH}", os.fspath(path)]
         return subprocess.run(command, env=environment, capture_output=True, text=True, close_fds=False, check=False)
@@ -53,12 +53,6 @@ def start(tmp_path):
 def shown(done):
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
-
-
-def test_the_file_is_for_its_owner_only(tmp_path):
-    path = tmp_path / "web.json"
-    launch.write(os.fspath(path), {"argv": ["true"]})
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
 def test_the_service_has_its_arguments_its_folder_and_its_environment_and_no_other(start, tmp_path):
@@ -208,4 +202,4 @@ def test_the_start_of_a_service_does_not_load_the_engine():
     code = f"import sys, {agent}; print(sorted(name.rpartition('.')[2] for name in sys.modules if '.host.' in name))"
     environment = {**os.environ, "PYTHONPATH": PYTHONPATH}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "['agent', 'durable', 'launch']"
+    assert done.stdout.strip() == "['agent', 'launch']"

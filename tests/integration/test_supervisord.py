@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 
 import pytest
-from ansible_collections.tetra.platform.plugins.module_utils.host import launch, processes
+from ansible_collections.tetra.platform.plugins.module_utils.host import durable, processes
 from ansible_collections.tetra.platform.plugins.module_utils.host.layout import Home
 from ansible_collections.tetra.platform.plugins.module_utils.host.supervisors import base, programs, rpc, supervisord
 from ansible_collections.tetra.platform.plugins.module_utils.model.errors import TetraError
@@ -360,8 +360,8 @@ def test_a_log_that_supervisord_would_misread_is_refused(host):
 def test_secrets_of_a_launch_file_are_in_no_list_of_processes_and_in_no_file_of_the_supervisor(host):
     path = host.root / "one.json"
     environment = {"PATH": os.environ["PATH"], "TOKEN": "s3cr3t-7c1f"}
-    record = {"argv": SLEEP, "cwd": "/", "environment": environment, "pre_commands": []}
-    launch.write(os.fspath(path), record)
+    record = {"argv": SLEEP, "cwd": "/", "environment": environment, "pre_commands": [], "max_restarts": 0}
+    durable.write_json(os.fspath(path), record, 0o600)
     argv = ["/usr/bin/env", f"PYTHONPATH={PYTHONPATH}", sys.executable, "-c", LAUNCHER, os.fspath(path)]
     host.supervisor.start([host.spec("one", argv)])
     pid = until(lambda: processes.arguments(host.state("one").pid) == SLEEP and host.state("one").pid)
@@ -377,12 +377,13 @@ def test_secrets_of_a_launch_file_are_in_no_list_of_processes_and_in_no_file_of_
 
 def test_a_restart_reads_the_launch_file_again(host):
     path = os.fspath(host.root / "one.json")
-    record = {"argv": SLEEP, "cwd": "/", "environment": {"PATH": os.environ["PATH"]}, "pre_commands": []}
-    launch.write(path, record)
+    record = {"argv": SLEEP, "cwd": "/", "environment": {"PATH": os.environ["PATH"]}, "pre_commands": [],
+              "max_restarts": 0}
+    durable.write_json(path, record, 0o600)
     argv = ["/usr/bin/env", f"PYTHONPATH={PYTHONPATH}", sys.executable, "-c", LAUNCHER, path]
     host.supervisor.start([host.spec("one", argv)])
     pid = until(lambda: processes.arguments(host.state("one").pid) == SLEEP and host.state("one").pid)
-    launch.write(path, {**record, "argv": ["/bin/sleep", "601"]})
+    durable.write_json(path, {**record, "argv": ["/bin/sleep", "601"]}, 0o600)
     os.kill(pid, signal.SIGKILL)
     until(lambda: processes.arguments(host.state("one").pid or 0) == ["/bin/sleep", "601"])
 

@@ -12,11 +12,8 @@ What only one of them needs is imported there: no start of a service should wait
 
 from __future__ import annotations
 
-import json
 import sys
 
-from ..model import transaction
-from ..model.errors import INVALID, TetraError
 from . import launch
 
 _USAGE = "usage: tsm run OPERATION < request.json | tsm launch [FILE] | tsm deadman DIR ORG ENV ID | tsm boot DIR"
@@ -30,6 +27,12 @@ def main(arguments: list[str]) -> int:
     :param arguments: the words after the program's name.
     :returns: the exit code, one of ``model.transaction.EXIT_CODES``.
     """
+    if len(arguments) in (1, 2) and arguments[0] == "launch":
+        return launch.main(arguments[1] if len(arguments) == 2 else None)
+
+    from ..model import transaction
+    from ..model.errors import INVALID, TetraError
+
     try:
         return _run(arguments)
     except TetraError as error:
@@ -40,13 +43,13 @@ def main(arguments: list[str]) -> int:
 def _run(arguments: list[str]) -> int:
     if len(arguments) == 2 and arguments[0] == "run":
         return _answer(arguments[1])
-    if len(arguments) in (1, 2) and arguments[0] == "launch":
-        return launch.main(arguments[1] if len(arguments) == 2 else None)
     if len(arguments) == 2 and arguments[0] == "boot":
         return _boot(arguments[1])
     if len(arguments) == 5 and arguments[0] == "deadman":
         return _watch(*arguments[1:])
     if arguments and arguments[0] in ("run", "launch", "deadman", "boot"):
+        from ..model.errors import TetraError
+
         raise TetraError(_USAGE)
     return _talk(arguments)
 
@@ -69,6 +72,7 @@ def _watch(tetra_dir: str, org: str, env: str, identity: str) -> int:
 
 
 def _boot(tetra_dir: str) -> int:
+    from ..model import transaction
     from . import boot
 
     failures = boot.settle(tetra_dir)
@@ -78,6 +82,9 @@ def _boot(tetra_dir: str) -> int:
 
 
 def _answer(name: str) -> int:
+    import json
+
+    from ..model.errors import TetraError
     from .operations import index
 
     try:

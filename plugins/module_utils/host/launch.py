@@ -4,6 +4,8 @@
 
 It takes everything from one file that only root, or the user of the service, can read, so a secret is in no list of
 processes and in no file of a supervisor. Every restart reads the file again.
+
+A host starts many services at once, and each of them waits for this: so it imports little, and nothing of ours.
 """
 
 from __future__ import annotations
@@ -12,14 +14,8 @@ import contextlib
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
-from collections.abc import Mapping
-from typing import NoReturn
-
-from ..model.errors import TetraError
-from . import durable
 
 CANNOT_START = 126
 GIVEN_UP = 120
@@ -34,17 +30,11 @@ class _CannotStartError(Exception):
     """Why a service is not started."""
 
 
-def write(path: str, record: Mapping) -> None:
-    """Write a launch file, readable by its owner only.
-
-    :param record: ``argv``, ``cwd``, ``environment``, ``pre_commands`` (list of argument vectors), and whatever else is
-        kept with it; programs are looked for in the PATH of ``environment``.
-    """
-    durable.write_json(path, record, 0o600)
-
-
 def main(path: str | None) -> int:
     """Become the service of a launch file.
+
+    The file is JSON with ``argv``, ``cwd``, ``environment``, ``pre_commands`` (a list of argument vectors) and
+    ``max_restarts``; programs are looked for in the PATH of ``environment``.
 
     :param path: the file; None takes what comes on standard input, which the supervisor opened.
     :returns: :data:`CANNOT_START` or :data:`GIVEN_UP`, and says why on standard error; when all goes well, this does
@@ -62,14 +52,18 @@ def main(path: str | None) -> int:
         return CANNOT_START
 
 
-def _load(path: str) -> Mapping:
+def _load(path: str) -> dict:
     try:
-        return durable.read_json(path)
-    except (OSError, TetraError) as error:
-        raise _CannotStartError(f"its launch file cannot be read: {error}") from error
+        with open(path, "rb") as file:
+            record = json.load(file)
+    except (OSError, ValueError) as error:
+        raise _CannotStartError(f"its launch file {path} cannot be read: {error}") from error
+    if not isinstance(record, dict):
+        raise _CannotStartError(f"its launch file {path} cannot be read: it holds no record")
+    return record
 
 
-def _receive() -> Mapping:
+def _receive() -> dict:
     """Read standard input to its end, and leave nothing there for the service."""
     try:
         record = json.loads(sys.stdin.buffer.read())
@@ -91,14 +85,16 @@ def _may_start(limit: int, folder: str | None) -> bool:
         return True
     path = os.path.join(folder, "starts")
     row, now = 0, time.monotonic()
-    with contextlib.suppress(OSError, ValueError, KeyError, TetraError):
-        before = durable.read_json(path)
-        row = int(before["row"]) + 1 if now - float(before["last"]) < FRUITFUL else 1
-    durable.write_json(path, {"row": row, "last": now}, 0o600)
+    with contextlib.suppress(OSError, ValueError), open(path, encoding="ascii") as file:
+        before, last = file.read().split()
+        row = int(before) + 1 if now - float(last) < FRUITFUL else 1
+    with open(f"{path}.new", "w", encoding="ascii") as file:
+        file.write(f"{row} {now}\n")
+    os.replace(f"{path}.new", path)
     return row <= limit
 
 
-def _launch(record: Mapping) -> NoReturn:
+def _launch(record: dict) -> None:
     cwd, environment, argv = record["cwd"], record["environment"], record["argv"]
     try:
         os.chdir(cwd)
@@ -115,10 +111,12 @@ def _launch(record: Mapping) -> NoReturn:
         raise _CannotStartError(f"its command {argv[0]}: {error.strerror}") from error
 
 
-def _run_before(command: list[str], environment: Mapping[str, str]) -> None:
+def _run_before(command: list[str], environment: dict[str, str]) -> None:
     """Run a command to its end; its output goes where that of the service goes. Arguments are not shown."""
+    import subprocess
+
     try:
-        code = subprocess.run(command, env=dict(environment), stdin=subprocess.DEVNULL, check=False).returncode
+        code = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, check=False).returncode
     except OSError as error:
         raise _CannotStartError(f"the command before it, {command[0]}: {error.strerror}") from error
     if code:

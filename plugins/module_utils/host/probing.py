@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 
 from ..model import health
-from . import evidence, probes, processes, running, sockets
+from . import evidence, processes, running, sockets
 from .scope import Scope
 from .supervisors.base import ProcessState
 
@@ -109,6 +109,9 @@ def _sample(scope: Scope, record: Mapping, process: ProcessState) -> health.Samp
     check = record["health"]
     if check is None:
         return health.Sample(time.monotonic(), bool(identity), True, identity, "the process is alive")
+    # Not every run checks something, and http is much to load.
+    from . import probes
+
     result = probes.check(check, scope.settings.address, record["cwd"], record["environment"], record.get("user", ""))
     detail = evidence.without_secrets(scope, record["release"], result.detail)
     return health.Sample(time.monotonic(), result.ok, _own(scope, record, process.pid), identity, detail)

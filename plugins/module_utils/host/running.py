@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from ..model import plan, values
 from ..model.errors import REFUSED, TetraError
 from ..model.service import Service
-from . import accounts, durable, launch, store
+from . import accounts, durable, store
 from .scope import Scope
 from .supervisors.base import UnitSpec
 
@@ -91,7 +91,7 @@ def switch(scope: Scope, release: str | None) -> dict[str, str]:
     # A launch file must never name another digest than that of the process that runs.
     scope.supervisor.stop(scope.units(stopping), remove=False)
     for name, record in records.items():
-        launch.write(launch_path(scope, name), record)
+        durable.write_json(launch_path(scope, name), record, 0o600)
     starting = [name for name, action in done.items() if action in (plan.START, plan.RESTART)]
     scope.supervisor.replace(scope.units(stopping), _levels(scope, {name: records[name] for name in starting}))
     for name in (name for name, action in done.items() if action == plan.STOP):

@@ -14,9 +14,7 @@ from ..model.service import Service
 from . import settings as settings_file
 from .layout import Environment, Home
 from .settings import Settings
-from .supervisors.base import Supervisor
-from .supervisors.supervisord import Supervisord
-from .supervisors.systemd import Systemd
+from .supervisors.base import SUPERVISORD, SYSTEMD, Supervisor
 
 DEADMAN = "deadman"
 
@@ -75,9 +73,14 @@ def open_supervisor(home: Home, settings: Settings) -> Supervisor:
 
     :raises TetraError: code ``invalid`` for one that this version does not have.
     """
-    if settings.supervisor == Systemd.name:
+    # Each call of the agent would wait for the one that it does not need.
+    if settings.supervisor == SYSTEMD:
+        from .supervisors.systemd import Systemd
+
         return Systemd(home)
-    if settings.supervisor == Supervisord.name:
+    if settings.supervisor == SUPERVISORD:
+        from .supervisors.supervisord import Supervisord
+
         return Supervisord(home, [settings.supervisord] if settings.supervisord else None)
     raise TetraError(
         f"supervisor {settings.supervisor!r} is not available in this version",

@@ -13,9 +13,8 @@ from .. import durable, installation, journald, keys, local_policy, removal, set
 from ..layout import Home
 from ..scope import open_supervisor
 from ..settings import Settings
-from ..supervisors.base import Supervisor
-from ..supervisors.supervisord import Supervisord
-from ..supervisors.systemd import Systemd
+from ..supervisors import systemd
+from ..supervisors.base import SUPERVISORD, SYSTEMD, Supervisor
 
 
 def agent(request: Mapping) -> dict:
@@ -46,7 +45,7 @@ def _supervisor(wanted: str) -> str:
     """What to keep services alive with: systemd where it started the host and this is root, else supervisord."""
     if wanted != "auto":
         return wanted
-    return Systemd.name if Systemd.usable() else Supervisord.name
+    return SYSTEMD if systemd.usable() else SUPERVISORD
 
 
 def _check_can_be_had(home: Home, supervisor: Supervisor) -> None:

@@ -8,6 +8,9 @@ import abc
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+SYSTEMD = "systemd"
+SUPERVISORD = "supervisord"
+
 RUNNING = "running"
 STARTING = "starting"
 BACKOFF = "backoff"

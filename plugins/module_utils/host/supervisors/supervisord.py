@@ -24,7 +24,19 @@ from ...model.errors import REFUSED, TetraError
 from .. import durable, launch, processes
 from ..layout import Home
 from . import programs
-from .base import ABSENT, BACKOFF, EXITED, FAILED, RUNNING, STARTING, STOPPED, ProcessState, Supervisor, UnitSpec
+from .base import (
+    ABSENT,
+    BACKOFF,
+    EXITED,
+    FAILED,
+    RUNNING,
+    STARTING,
+    STOPPED,
+    SUPERVISORD,
+    ProcessState,
+    Supervisor,
+    UnitSpec,
+)
 from .rpc import Client, SilentError
 
 # Numbers of supervisord's interface: states of processes, and faults that a race between two callers can bring.
@@ -49,7 +61,7 @@ class Supervisord(Supervisor):
     :param executable: the program with its first arguments; None looks beside this Python, then in PATH.
     """
 
-    name = "supervisord"
+    name = SUPERVISORD
     honours = frozenset({
         "NAME", "DESCRIPTION", "ORG", "COMMAND", "ARGS", "CWD", "PORT", "ENV", "ENV_FILE", "ENV_FILES",
         "PRE_COMMAND", "PRE_START", "DEPENDS", "DEPS", "HEALTH_CHECK", "HEALTH_INTERVAL", "HEALTH_TIMEOUT",

@@ -14,7 +14,19 @@ from ...model.service import HONOURED
 from .. import durable
 from ..layout import Home
 from . import units
-from .base import ABSENT, BACKOFF, EXITED, FAILED, RUNNING, STARTING, STOPPED, ProcessState, Supervisor, UnitSpec
+from .base import (
+    ABSENT,
+    BACKOFF,
+    EXITED,
+    FAILED,
+    RUNNING,
+    STARTING,
+    STOPPED,
+    SYSTEMD,
+    ProcessState,
+    Supervisor,
+    UnitSpec,
+)
 
 _FOLDER = "/etc/systemd/system"
 _SERVICES_WANTED = "multi-user.target.wants"
@@ -39,7 +51,7 @@ class Systemd(Supervisor):
     :param folder: where units are.
     """
 
-    name = "systemd"
+    name = SYSTEMD
     honours = HONOURED
     own_users = True
 
@@ -49,12 +61,7 @@ class Systemd(Supervisor):
 
     def running(self) -> bool:
         """Whether systemd is what started this host, and units can be written."""
-        return self.usable()
-
-    @staticmethod
-    def usable() -> bool:
-        """Whether services can be run with systemd on this host by this user."""
-        return os.path.isdir(_BOOTED) and os.geteuid() == 0
+        return usable()
 
     def alive(self) -> bool:
         """Whether a service of this directory runs."""
@@ -249,6 +256,11 @@ class Systemd(Supervisor):
     def _unlink(self, paths: Iterable[str]) -> None:
         for path in filter(os.path.lexists, paths):
             durable.remove(path)
+
+
+def usable() -> bool:
+    """Whether services can be run with systemd on this host by this user."""
+    return os.path.isdir(_BOOTED) and os.geteuid() == 0
 
 
 def _state(unit: str, shown: Mapping[str, str]) -> ProcessState:
