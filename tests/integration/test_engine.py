@@ -37,14 +37,19 @@ BROKEN_AGENTS = {
 }
 
 
+def prepare_request(tetra_dir: str, version: str = "") -> dict:
+    """What a host is prepared with; the code of another version is the same here."""
+    return {
+        "tetra_dir": tetra_dir, "state": "present", "supervisor": "supervisord", "supervisord": None, "address": None,
+        "version": version or host_code.version(), "check": False,
+        "code": base64.b64encode(host_code.zipapp()).decode("ascii"),
+    }  # fmt: skip
+
+
 @pytest.fixture
 def scope(tmp_path):
     """A prepared host that runs nothing yet."""
-    request = {
-        "tetra_dir": os.fspath(tmp_path / "host"), "state": "present", "supervisor": "supervisord", "supervisord": None,
-        "address": None, "version": host_code.version(), "check": False,
-        "code": base64.b64encode(host_code.zipapp()).decode("ascii"),
-    }  # fmt: skip
+    request = prepare_request(os.fspath(tmp_path / "host"))
     preparation.agent(request)
     yield open_scope(request["tetra_dir"], "acme", "dev")
     preparation.agent({**request, "state": "stopped"})
@@ -181,3 +186,41 @@ def test_a_service_that_there_was_no_time_to_prove_healthy_goes_back_without_a_h
     assert done["state"] == transaction.ROLLED_BACK
     assert done["reports"]["worker"]["verdict"] == health.UNPROVEN
     assert not os.listdir(staged.environment.holds)
+
+
+def test_an_upgrade_of_the_agent_leaves_the_armed_one_alone(staged):
+    assert ask_agent(staged, "active")["state"] == transaction.PROBING
+    armed = os.path.realpath(os.path.join(staged.home.bin, "tsm"))
+    upgrade = prepare_request(staged.home.root, version="f" * 64)
+    assert preparation.agent(upgrade)["changes"] == ["agent", "agent link"]
+    assert os.path.realpath(os.path.join(staged.home.bin, "tsm")) != armed
+    watcher = transactions.signed(staged.environment, IDENTITY, transactions.WATCHER)
+    assert armed in processes.arguments(processes.pid(watcher))
+    end = time.monotonic() + LEASE + 10
+    while state(staged) != transaction.ROLLED_BACK:
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    assert store.current(staged.environment) is None
+
+
+@pytest.mark.parametrize("name", ["settings", "transaction", "launch file"])
+def test_what_a_newer_version_wrote_is_not_touched(staged, name):
+    engine.activate(staged, IDENTITY)
+    engine.confirm(staged, IDENTITY)
+    path = {
+        "settings": Path(staged.home.config, "host.json"),
+        "transaction": Path(staged.environment.tx, f"{IDENTITY}.confirmed"),
+        "launch file": Path(staged.environment.run, "worker.json"),
+    }[name]
+    written = path.read_text()
+    path.write_text(json.dumps({**json.loads(written), "format": 2}))
+    request = {"tetra_dir": staged.home.root, "org": "acme", "env": "dev", "secrets": {}}
+    asked = {
+        "settings": lambda: preparation.agent(prepare_request(staged.home.root)),
+        "transaction": lambda: transactions.load(staged.environment, IDENTITY),
+        "launch file": lambda: deployment.release_info(request),
+    }[name]
+    with pytest.raises(TetraError, match=f"{path.name} has format 2, this version reads 1") as caught:
+        asked()
+    assert caught.value.code == REFUSED
+    path.write_text(written)

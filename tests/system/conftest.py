@@ -24,6 +24,7 @@ sys.path.insert(0, os.fspath(ROOT / "tests" / "hosts"))
 import containers  # noqa: E402  # Shared with programs that are no tests.
 
 HOSTS = ("dev-1", "staging-1", "staging-2")
+_ENVIRONMENTS = ("dev", "staging", "prod")
 
 
 @dataclasses.dataclass
@@ -153,14 +154,18 @@ class Servers(Team):
     """Containers that systemd starts, as hosts of the example inventory.
 
     :param releases: name of a host to its release of Debian.
+    :param groups: environment to its hosts; without it a host is in the one that its name begins with.
+    :param user: who logs in.
     """
 
-    def __init__(self, folder: Path, releases: dict[str, str]) -> None:
+    def __init__(
+        self, folder: Path, releases: dict[str, str], groups: dict[str, list[str]] | None = None, user: str = "root"
+    ) -> None:
         super().__init__(folder, [folder / "inventory", folder / "hosts" / "hosts.json"])
         self.running = containers.Hosts(folder / "hosts")
-        self.hosts = self.running.up(releases)
+        self.hosts = self.running.up(releases, user)
         shutil.copytree(ROOT / "inventories" / "example", folder / "inventory")
-        groups = {env: [name for name in releases if name.startswith(env)] for env in ("dev", "staging", "prod")}
+        groups = groups or {env: [name for name in releases if name.startswith(env)] for env in _ENVIRONMENTS}
         local = {"ansible_connection": "local", "ansible_become": False,
                  "ansible_python_interpreter": "{{ ansible_playbook_python }}"}
         text = {"all": {"hosts": {"localhost": local},

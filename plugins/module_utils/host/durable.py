@@ -259,6 +259,23 @@ def read_json(path: str) -> dict:
     return record
 
 
+def read_record(path: str, known: int) -> dict:
+    """Read a record that says which format it has.
+
+    :param known: the newest format that this version reads.
+    :raises TetraError: code ``refused`` as :func:`read_json`, and for a newer format.
+    """
+    record = read_json(path)
+    version = record.get("format")
+    if isinstance(version, bool) or not isinstance(version, int) or version > known:
+        raise TetraError(
+            f"{path} has format {version!r}, this version reads {known}",
+            hint="use the version of the collection that wrote it, or a newer one",
+            code=REFUSED,
+        )
+    return record
+
+
 def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
 

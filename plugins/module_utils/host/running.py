@@ -16,6 +16,7 @@ from . import accounts, durable, store
 from .scope import Scope
 from .supervisors.base import UnitSpec
 
+_LAUNCH_FORMAT = 1
 _UNPRIVILEGED = 1024
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # Python services must not write into the tree of their release, which is compared with its manifest.
@@ -55,7 +56,7 @@ def launch_path(scope: Scope, service: str) -> str:
 
 def launch_record(scope: Scope, service: str) -> dict:
     """What a service is started with."""
-    return durable.read_json(launch_path(scope, service))
+    return durable.read_record(launch_path(scope, service), _LAUNCH_FORMAT)
 
 
 def actions(scope: Scope, release: str | None) -> dict[str, str]:
@@ -172,7 +173,7 @@ def launch_file(scope: Scope, release: str, manifest: Mapping, name: str, secret
     variables["PWD"] = os.path.normpath(cwd)
     own = {key: values.resolve(value, variables, secrets) for key, value in service.environment.items()}
     return {
-        "format": 1,
+        "format": _LAUNCH_FORMAT,
         "service": name,
         "description": service.description,
         "user": user,

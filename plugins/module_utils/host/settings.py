@@ -43,13 +43,7 @@ def load(home: Home) -> Settings:
             hint="run playbooks/prepare.yml, or the role tetra.platform.tsm, for this host",
             code=REFUSED,
         )
-    record = durable.read_json(path(home))
-    if record.get("format") != FORMAT:
-        raise TetraError(
-            f"{path(home)} has format {record.get('format')!r}, this version reads {FORMAT}",
-            hint="use the version of the collection that wrote it",
-            code=REFUSED,
-        )
+    record = durable.read_record(path(home), FORMAT)
     return Settings(**{field.name: record[field.name] for field in dataclasses.fields(Settings)})
 
 

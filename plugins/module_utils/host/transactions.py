@@ -42,14 +42,15 @@ def states(environment: Environment) -> dict[str, str]:
 def load(environment: Environment, identity: str) -> Transaction:
     """Read one transaction, in whichever state it is.
 
-    :raises TetraError: code ``refused`` when the host does not know it.
+    :raises TetraError: code ``refused`` when the host does not know it, or a newer version wrote it.
     """
     for _attempt in range(5):
         state = states(environment).get(identity)
         if state is None:
             break
         try:
-            return Transaction(identity, state, durable.read_json(_path(environment, identity, state)))
+            path = _path(environment, identity, state)
+            return Transaction(identity, state, durable.read_record(path, transaction.FORMAT))
         except FileNotFoundError:
             continue
     raise TetraError(
