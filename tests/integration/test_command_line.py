@@ -465,7 +465,9 @@ def test_who_reads_only_the_beginning_disturbs_nothing(host):
 def test_ctrl_c_ends_it_silently(host):
     with durable.lock(host.dev.environment.lock, 5.0):
         command = [host.program, "stop", "web"]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        # Whoever runs this in the background has it ignore Ctrl-C, which a program inherits.
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                              preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)) as process:
             time.sleep(1.5)
             process.send_signal(signal.SIGINT)
             assert process.communicate(timeout=20) == ("", "")

@@ -73,7 +73,8 @@ def test_an_environment_goes_back_without_touching_its_neighbour(servers):
 def test_the_logs_of_all_services_come_with_one_command(servers):
     run = servers.play("logs", tetra_env="staging", tetra_log_lines=3)
     assert run.code == 0, run.output
-    shown = [line.split(": ")[0] for line in run.output.splitlines() if line.startswith("server ") and "ok=" not in line]
+    lines = [line for line in run.output.splitlines() if line.startswith("server ") and "ok=" not in line]
+    shown = [line.split(": ")[0] for line in lines]
     assert {f"server {name}" for name in ("api", "report", "site", "worker")} == set(shown)
     assert max(map(shown.count, shown)) <= 3
 
