@@ -21,8 +21,7 @@ import sys
 import time
 from pathlib import Path
 
-sys.path.insert(0, os.fspath(Path(__file__).resolve().parent))
-import images  # noqa: E402  # It lies beside this file, which also runs as a program.
+import images
 
 _OPTIONS = [
     # What systemd needs to be the first process, and what a machine's own root can do that tests rely on.

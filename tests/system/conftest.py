@@ -15,14 +15,13 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import containers
 import pytest
 import yaml
 from ansible_collections.tetra.platform.plugins.module_utils.host import processes
+from ansible_collections.tetra.platform.plugins.module_utils.model import transaction
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-sys.path.insert(0, os.fspath(ROOT / "tests" / "hosts"))
-import containers  # noqa: E402  # Shared with programs that are no tests.
-
 HOSTS = ("dev-1", "staging-1", "staging-2")
 _ENVIRONMENTS = ("dev", "staging", "prod")
 
@@ -182,6 +181,12 @@ class Servers(Team):
     def ask(self, host: str, port: int, path: str = "/health") -> tuple[int, str]:
         """The status and the body of a page of a host; status 0 when nothing answers."""
         return get(f"http://{self.hosts[host].address}:{port}{path}")
+
+    def open_in_prod(self, name: str) -> str:
+        """The state of the transaction that is open on a production host; empty when there is none."""
+        files = self.hosts[name].run("ls /var/lib/tetra/orgs/acme/prod/tx").split()
+        states = [file.rpartition(".")[2] for file in files]
+        return next((state for state in states if state in transaction.OPEN), "")
 
     def down(self) -> None:
         """End the containers."""

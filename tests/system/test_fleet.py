@@ -141,8 +141,7 @@ def killed_at(servers, name: str, ending: str) -> None:
 
 def open_states(servers) -> dict[str, str]:
     """The states of the transactions that have not ended, by host."""
-    command = f"ls {TX} | grep -oE '(armed|activated|probing|rolling_back)$' || true"
-    return {name: servers.hosts[name].run(command).strip() for name in PROD}
+    return {name: servers.open_in_prod(name) for name in PROD}
 
 
 def test_a_controller_dies_after_the_decision_and_a_resume_finishes_its_work(servers, running):
