@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import secrets
 import tempfile
@@ -12,6 +13,9 @@ from pathlib import Path
 from ansible.errors import AnsibleConnectionFailure
 from ansible_collections.tetra.platform.plugins.module_utils.model import pack
 from ansible_collections.tetra.platform.plugins.plugin_utils.executor import HostAction
+
+# More than this would have to be held in memory several times over.
+_INLINE = 4 * 1024 * 1024
 
 
 class ActionModule(HostAction):
@@ -37,7 +41,7 @@ class ActionModule(HostAction):
     def _ask_to_stage(self, request: dict, task_vars: dict) -> dict:
         stage = request["stage"]
         try:
-            stage["pack"] = self._send_pack(stage.pop("folder"), stage.pop("missing"))
+            stage.update(self._pack(stage.pop("folder"), stage.pop("missing")))
         except AnsibleConnectionFailure as error:
             return self.lost(f"the connection broke while the release was sent: {error.message}")
         answer = self.ask_agent(self.operation, request)
@@ -66,20 +70,26 @@ class ActionModule(HostAction):
             **plan["terms"],
         }
 
-    def _send_pack(self, folder: str, missing: list) -> str | None:
-        """Put what the host lacks beside its temporary files as one pack; its path there, or None for nothing."""
-        if not missing:
-            return None
+    def _pack(self, folder: str, missing: list) -> dict:
+        """What the host lacks: as ``pack_bytes``, which spares a call, or where it was put on the host, as ``pack``."""
+        blobs = [Path(folder) / digest for digest in missing]
+        index = pack.header((blob.name, blob.stat().st_size) for blob in blobs)
+        if not blobs:
+            return {"pack": None, "pack_bytes": None}
+        if sum(blob.stat().st_size for blob in blobs) <= _INLINE:
+            content = index + b"".join(blob.read_bytes() for blob in blobs)
+            return {"pack": None, "pack_bytes": base64.b64encode(content).decode("ascii")}
+        return {"pack": self._send(index, blobs), "pack_bytes": None}
+
+    def _send(self, index: bytes, blobs: list[Path]) -> str:
+        """Put a pack beside the temporary files of the host; its path there."""
         remote = pack.path(secrets.token_hex(16))
-        with tempfile.TemporaryDirectory(dir=folder) as scratch:
-            local = Path(scratch) / "pack"
-            local.touch(mode=0o600)
-            with local.open("wb") as file:
-                sizes = [(digest, (Path(folder) / digest).stat().st_size) for digest in missing]
-                file.write(pack.header(sizes))
-                for digest, _size in sizes:
-                    file.write((Path(folder) / digest).read_bytes())
-            self._put(os.fspath(local), remote)
+        with tempfile.NamedTemporaryFile(dir=blobs[0].parent) as local:
+            local.write(index)
+            for blob in blobs:
+                local.write(blob.read_bytes())
+            local.flush()
+            self._put(local.name, remote)
         return remote
 
     def _put(self, local: str, remote: str) -> None:

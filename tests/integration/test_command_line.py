@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 import os
 import pwd
@@ -76,16 +77,16 @@ def push(scope, folder: Path, definitions: dict[str, str], ports: dict[str, int]
         {name: one["digest"] for name, one in manifest["services"].items()}, {"here": sorted(definitions)}, ports, {},
     )  # fmt: skip
     contents = {file.entry["sha256"]: file.read() for file in origin.files.values() if file.read}
-    packed = folder / f"pack-{scope.env}"
-    packed.write_bytes(pack.header((name, len(data)) for name, data in contents.items()) + b"".join(contents.values()))
+    index = pack.header((name, len(data)) for name, data in contents.items())
     scope.environment.prepare()
-    store.unpack(scope.environment, os.fspath(packed))
+    store.unpack(scope.environment, io.BytesIO(index + b"".join(contents.values())))
     observed = {"here": {"services": {}, "current": None, "epoch": 0}}
     identity = IDENTITIES[scope.env]
     staging.stage(scope, identity, {
         "plan": plan.plan(observed, desired), "host": "here", "bundle": origin.manifest, "manifest": manifest,
-        "pack": None, "services": sorted(definitions), "secrets": {"KEY": SECRET}, "actor": "eve", "reason": "night",
-        "lift_hold": "", "lease": 60.0, "probe": {"passes": 1, "spacing": 0.1}, "keep": 5, "heads": {},
+        "pack": None, "pack_bytes": None, "services": sorted(definitions), "secrets": {"KEY": SECRET},
+        "actor": "eve", "reason": "night", "lift_hold": "", "lease": 60.0,
+        "probe": {"passes": 1, "spacing": 0.1}, "keep": 5, "heads": {},
     })  # fmt: skip
     engine.activate(scope, identity)
     assert engine.confirm(scope, identity)["state"] == transaction.CONFIRMED

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 import os
 import secrets
@@ -87,22 +88,20 @@ def staged(scope, tmp_path, lease):
     )  # fmt: skip
     observed = {"here": {"services": {}, "current": None, "epoch": 0}}
     scope.environment.prepare()
-    store.unpack(scope.environment, packed(tmp_path, origin))
+    store.unpack(scope.environment, packed(origin))
     staging.stage(scope, IDENTITY, {
         "plan": plan.plan(observed, desired), "host": "here", "bundle": origin.manifest, "manifest": manifest,
-        "pack": None, "services": ["worker"], "secrets": {}, "actor": "test", "reason": "", "lift_hold": "",
-        "lease": lease, "probe": {"passes": 1, "spacing": 0.1}, "keep": 5, "heads": {},
+        "pack": None, "pack_bytes": None, "services": ["worker"], "secrets": {}, "actor": "test", "reason": "",
+        "lift_hold": "", "lease": lease, "probe": {"passes": 1, "spacing": 0.1}, "keep": 5, "heads": {},
     })  # fmt: skip
     return scope
 
 
-def packed(folder: Path, origin: source.Source) -> str:
+def packed(origin: source.Source) -> io.BytesIO:
     """A pack with all files of an organization."""
     contents = {file.entry["sha256"]: file.read() for file in origin.files.values() if file.read}
-    path = folder / "pack"
     index = pack.header((digest, len(data)) for digest, data in contents.items())
-    path.write_bytes(index + b"".join(contents.values()))
-    return os.fspath(path)
+    return io.BytesIO(index + b"".join(contents.values()))
 
 
 def ask_agent(scope, state: str) -> dict:

@@ -1,17 +1,21 @@
 # Copyright: tetra.platform contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The launcher as a real process that becomes another."""
+"""The launch script of a service, and the launcher that becomes its shell, as real processes."""
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 
+import hypothesis
 import pytest
-from ansible_collections.tetra.platform.plugins.module_utils.host import durable, launch, processes
+from ansible_collections.tetra.platform.plugins.module_utils.host import launch, processes
+from ansible_collections.tetra.platform.plugins.module_utils.model import launch_script
+from ansible_collections.tetra.platform.plugins.module_utils.model.errors import TetraError
 
 MODULE = launch.__name__
 PYTHONPATH = os.pathsep.join(path for path in sys.path if path)
@@ -36,13 +40,13 @@ def show(*arguments):
 
 @pytest.fixture
 def start(tmp_path):
-    """Starts the launcher with a launch file; changes are what is unusual about that."""
+    """Starts the launcher with a launch script; changes are what is unusual about that."""
 
     def run(before="", **changes):
-        path = tmp_path / "web.json"
-        record = {"argv": show(), "cwd": os.fspath(tmp_path), "environment": {"PATH": PATH}, "pre_commands": [],
-                  "max_restarts": 0}
-        durable.write_json(os.fspath(path), {**record, **changes}, 0o600)
+        path = tmp_path / "web.sh"
+        record = {"service": "web", "argv": show(), "cwd": os.fspath(tmp_path), "environment": {"PATH": PATH},
+                  "pre_commands": [], "max_restarts": 0}
+        path.write_text(launch_script.text({**record, **changes}), newline="")
         environment = {**os.environ, "PYTHONPATH": PYTHONPATH, "LEAK": "of the supervisor"}
         command = [sys.executable, "-c", f"{before}\n{LAUNCH}", os.fspath(path)]
         return subprocess.run(command, env=environment, capture_output=True, text=True, close_fds=False, check=False)
@@ -120,7 +124,7 @@ def test_commands_before_it_run_in_order_with_the_same_folder_and_environment(st
 
 def test_a_command_before_it_that_fails_keeps_the_service_from_starting(start, tmp_path):
     done = start(pre_commands=[["false"], ["touch", "second"]], argv=["touch", "service"])
-    assert done.returncode == launch.CANNOT_START
+    assert done.returncode == launch_script.CANNOT_START
     assert done.stderr == "tsm: web is not started: the command before it, false, ended with exit code 1\n"
     assert not (tmp_path / "second").exists()
     assert not (tmp_path / "service").exists()
@@ -133,29 +137,75 @@ def test_arguments_of_a_command_before_it_are_not_shown(start):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"cwd": "/no/such folder"}, ["web", "/no/such folder", "No such file or directory"]),
-        ({"cwd": "/etc/passwd"}, ["web", "/etc/passwd", "Not a directory"]),
-        ({"argv": ["/no/such/program", "s3cr3t"]}, ["web", "/no/such/program", "No such file or directory"]),
-        ({"argv": ["no-such-program"]}, ["web", "no-such-program", "No such file or directory"]),
-        ({"argv": ["/etc/passwd"]}, ["web", "/etc/passwd", "Permission denied"]),
-        ({"pre_commands": [["no-such-program"]]}, ["web", "no-such-program", "No such file or directory"]),
+        ({"cwd": "/no/such folder"}, ["web", "/no/such folder", "cannot be entered"]),
+        ({"cwd": "/etc/passwd"}, ["web", "/etc/passwd", "cannot be entered"]),
+        ({"argv": ["/no/such/program", "s3cr3t"]}, ["web", "/no/such/program", "no such program"]),
+        ({"argv": ["no-such-program"]}, ["web", "no-such-program", "no such program"]),
+        ({"argv": ["/etc/passwd"]}, ["/etc/passwd", "Permission denied"]),
+        ({"pre_commands": [["no-such-program"]]}, ["web", "no-such-program", "no such program"]),
     ],
 )
 def test_what_keeps_a_service_from_starting_is_named(start, changes, words):
     done = start(**changes)
-    assert done.returncode == launch.CANNOT_START == 126
+    assert done.returncode == launch_script.CANNOT_START == 126
     assert all(word in done.stderr for word in words)
     assert len(done.stderr.splitlines()) == 1
     assert "s3cr3t" not in done.stderr
 
 
-@pytest.mark.parametrize("content", [None, "{", "[]"])
-def test_a_launch_file_that_cannot_be_read_is_named(tmp_path, capsys, content):
-    path = tmp_path / "web.json"
-    if content is not None:
-        path.write_text(content)
-    assert launch.main(os.fspath(path)) == launch.CANNOT_START
-    assert f"{path}" in capsys.readouterr().err
+def test_a_launch_script_that_cannot_be_read_is_named(tmp_path, capsys):
+    path = tmp_path / "web.sh"
+    assert launch.main(os.fspath(path)) == launch_script.CANNOT_START
+    assert f"{path}: No such file or directory" in capsys.readouterr().err
+
+
+# What means something to a shell or to C, besides letters; the bytes of some of these mean something inside of dash.
+SIGNS = "aZ0 \t\n\r'\"\\%$`;{}()[]<>|&*?~#!@:+-=,/äÁßÂ\x81\x88€\x01\x7f\x1b\U0001f600"
+WORDS = hypothesis.strategies.lists(hypothesis.strategies.text(SIGNS), max_size=6)
+
+
+@pytest.fixture(scope="module", params=["dash", "bash"])
+def shell(request, tmp_path_factory):
+    """Shells that hosts have as their sh."""
+    path = tmp_path_factory.mktemp("bin") / "sh"
+    path.symlink_to(shutil.which(request.param))
+    return os.fspath(path)
+
+
+def run_in(shell, words, environment):
+    """What a service that is started in a shell has been given: its words and its variables."""
+    record = {"service": "web", "argv": [sys.executable, "-I", "-S", "-c", SHOW, *words], "cwd": "/",
+              "environment": environment, "pre_commands": [], "max_restarts": 0}
+    script = launch_script.text(record).encode()
+    found = shown(subprocess.run([shell, "-s"], input=script, env={}, capture_output=True, check=False))
+    for name in {"LC_CTYPE", "SHLVL"} - set(environment):
+        found["environment"].pop(name, None)
+    return found["argv"], found["environment"]
+
+
+@hypothesis.settings(max_examples=40, deadline=None)
+@hypothesis.given(words=WORDS)
+def test_every_word_and_variable_arrives_byte_for_byte(shell, words):
+    environment = {f"V{number}": word for number, word in enumerate(words)}
+    assert run_in(shell, words, environment) == (words, environment)
+
+
+def test_no_variable_but_the_refused_ones_is_the_shells_own(shell):
+    said = subprocess.run([shell, "-c", "set; compgen -v"], env={}, capture_output=True, text=True, check=False).stdout
+    names = {line.partition("=")[0] for line in said.splitlines()}
+    names = {name for name in names if name.isidentifier()} | {"ENV", "CDPATH", "PS1", "TMOUT", "row", "now", "fail"}
+    # A locale that does not exist is a warning, whoever sets it.
+    environment = {name: "C" for name in names if not launch_script.is_kept(name)}
+    assert len(environment) > 10
+    assert sorted(run_in(shell, [], environment)[1].items()) == sorted(environment.items())
+
+
+@pytest.mark.parametrize("name", ["UID", "OPTIND", "a b", "x;id"])
+def test_what_no_shell_can_set_is_refused(name):
+    record = {"service": "web", "argv": ["true"], "cwd": "/", "environment": {name: "1"}, "pre_commands": [],
+              "max_restarts": 0}
+    with pytest.raises(TetraError, match="no shell can give a service the variable"):
+        launch_script.text(record)
 
 
 def test_the_identity_of_a_process_is_another_one_for_the_next(start):

@@ -21,6 +21,7 @@ import pytest
 from ansible_collections.tetra.platform.plugins.module_utils.host import durable, processes
 from ansible_collections.tetra.platform.plugins.module_utils.host.layout import Home
 from ansible_collections.tetra.platform.plugins.module_utils.host.supervisors import base, programs, rpc, supervisord
+from ansible_collections.tetra.platform.plugins.module_utils.model import launch_script
 from ansible_collections.tetra.platform.plugins.module_utils.model.errors import TetraError
 
 SLEEP = ["/bin/sleep", "600"]
@@ -29,6 +30,14 @@ LAUNCHER = (
     "sys.exit(launch.main(sys.argv[1]))"
 )
 PYTHONPATH = os.pathsep.join(path for path in sys.path if path)
+LAUNCH = ["/usr/bin/env", f"PYTHONPATH={PYTHONPATH}", sys.executable, "-c", LAUNCHER]
+
+
+def write_script(path, argv, **variables):
+    """Write the launch script of a service."""
+    record = {"service": "one", "argv": argv, "cwd": "/", "environment": {"PATH": os.environ["PATH"], **variables},
+              "pre_commands": [], "max_restarts": 0}
+    durable.write_file(os.fspath(path), launch_script.text(record).encode(), 0o600)
 
 
 def until(condition, seconds=20.0):
@@ -357,13 +366,10 @@ def test_a_log_that_supervisord_would_misread_is_refused(host):
         host.supervisor.start([host.spec("one", SLEEP, log=os.fspath(host.root / "log #1"))])
 
 
-def test_secrets_of_a_launch_file_are_in_no_list_of_processes_and_in_no_file_of_the_supervisor(host):
-    path = host.root / "one.json"
-    environment = {"PATH": os.environ["PATH"], "TOKEN": "s3cr3t-7c1f"}
-    record = {"argv": SLEEP, "cwd": "/", "environment": environment, "pre_commands": [], "max_restarts": 0}
-    durable.write_json(os.fspath(path), record, 0o600)
-    argv = ["/usr/bin/env", f"PYTHONPATH={PYTHONPATH}", sys.executable, "-c", LAUNCHER, os.fspath(path)]
-    host.supervisor.start([host.spec("one", argv)])
+def test_secrets_of_a_launch_script_are_in_no_list_of_processes_and_in_no_file_of_the_supervisor(host):
+    path = host.root / "one.sh"
+    write_script(path, SLEEP, TOKEN="s3cr3t-7c1f")
+    host.supervisor.start([host.spec("one", LAUNCH, script=os.fspath(path))])
     pid = until(lambda: processes.arguments(host.state("one").pid) == SLEEP and host.state("one").pid)
     assert b"s3cr3t-7c1f" in Path(f"/proc/{pid}/environ").read_bytes()
     for process in Path("/proc").glob("[0-9]*/cmdline"):
@@ -375,15 +381,12 @@ def test_secrets_of_a_launch_file_are_in_no_list_of_processes_and_in_no_file_of_
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
-def test_a_restart_reads_the_launch_file_again(host):
-    path = os.fspath(host.root / "one.json")
-    record = {"argv": SLEEP, "cwd": "/", "environment": {"PATH": os.environ["PATH"]}, "pre_commands": [],
-              "max_restarts": 0}
-    durable.write_json(path, record, 0o600)
-    argv = ["/usr/bin/env", f"PYTHONPATH={PYTHONPATH}", sys.executable, "-c", LAUNCHER, path]
-    host.supervisor.start([host.spec("one", argv)])
+def test_a_restart_reads_the_launch_script_again(host):
+    path = host.root / "one.sh"
+    write_script(path, SLEEP)
+    host.supervisor.start([host.spec("one", LAUNCH, script=os.fspath(path))])
     pid = until(lambda: processes.arguments(host.state("one").pid) == SLEEP and host.state("one").pid)
-    durable.write_json(path, {**record, "argv": ["/bin/sleep", "601"]}, 0o600)
+    write_script(path, ["/bin/sleep", "601"])
     os.kill(pid, signal.SIGKILL)
     until(lambda: processes.arguments(host.state("one").pid or 0) == ["/bin/sleep", "601"])
 

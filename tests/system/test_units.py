@@ -10,8 +10,9 @@ import json
 import random
 
 import pytest
-from ansible_collections.tetra.platform.plugins.module_utils.host.supervisors import units
+from ansible_collections.tetra.platform.plugins.module_utils.host.supervisors import systemd, units
 from ansible_collections.tetra.platform.plugins.module_utils.host.supervisors.base import UnitSpec
+from ansible_collections.tetra.platform.plugins.module_utils.model import launch_script
 
 from .conftest import Servers
 
@@ -49,9 +50,9 @@ def word(chance: random.Random) -> str:
     return "".join(chance.choice(SIGNS) for _ in range(chance.randint(0, 12)))
 
 
-def spec(name: str, argv: list[str], secret_file: str = "") -> UnitSpec:
+def spec(name: str, argv: list[str], script: str = "") -> UnitSpec:
     return UnitSpec(unit=name, argv=argv, log="", stop_timeout=1.0, restart="no", max_restarts=0, owner="lab/dev/x",
-                    secret_file=secret_file, description=word(random.Random(name)))
+                    script=script, description=word(random.Random(name)))
 
 
 def test_words_and_variables_reach_a_process_byte_for_byte(host):
@@ -66,12 +67,13 @@ def test_words_and_variables_reach_a_process_byte_for_byte(host):
         program = ["/usr/bin/python3", "/tmp/dump.py"]
         files[f"/etc/systemd/system/plain-{number}.service"] = units.service(
             spec(f"plain-{number}", [*program, f"/tmp/plain-{number}", *words]), "/var/lib/tetra")
-        record = {"argv": [*program, f"/tmp/launched-{number}", *words], "cwd": "/", "environment": variables,
-                  "pre_commands": [], "max_restarts": 0}
-        files[f"/tmp/launch-{number}.json"] = json.dumps(record)
-        launched = spec(f"launched-{number}", ["/var/lib/tetra/bin/tsm", "launch"], f"/tmp/launch-{number}.json")
+        record = {"service": "x", "argv": [*program, f"/tmp/launched-{number}", *words], "cwd": "/",
+                  "environment": variables, "pre_commands": [], "max_restarts": 0}
+        files[f"/tmp/launch-{number}.sh"] = launch_script.text(record)
+        launched = spec(f"launched-{number}", list(systemd.LAUNCHER), f"/tmp/launch-{number}.sh")
         files[f"/etc/systemd/system/launched-{number}.service"] = units.service(launched, "/var/lib/tetra")
-    writer = "import json, sys\nfor path, text in json.load(sys.stdin).items(): open(path, 'w', newline='').write(text)"
+    writer = "import json, sys\n" \
+             "for path, text in json.load(sys.stdin).items(): open(path, 'wb').write(text.encode())"
     host.run(f'python3 -c "{writer}"', data=json.dumps(files))
     names = [f"{kind}-{number}.service" for kind in ("plain", "launched") for number in range(len(wanted))]
     host.run(f"systemctl daemon-reload; systemctl start {' '.join(names)}; rm -f /etc/systemd/system/*-[0-9]*.service")

@@ -3,7 +3,7 @@
 """The agent (``tsm``): this code as one program on the host.
 
 ``tsm run NAME`` takes a request as JSON on standard input and answers with JSON on standard output. The others are
-started by the supervisor: ``tsm launch [FILE]`` becomes a service, ``tsm deadman DIR ORG ENV ID`` watches a
+started by the supervisor: ``tsm launch FILE`` becomes a service, ``tsm deadman DIR ORG ENV ID`` watches a
 transaction, ``tsm boot DIR`` settles what a restart of the host interrupted. All
 other words come from a person who is logged in, and are for ``host.command_line``.
 
@@ -16,7 +16,7 @@ import sys
 
 from . import launch
 
-_USAGE = "usage: tsm run OPERATION < request.json | tsm launch [FILE] | tsm deadman DIR ORG ENV ID | tsm boot DIR"
+_USAGE = "usage: tsm run OPERATION < request.json | tsm launch FILE | tsm deadman DIR ORG ENV ID | tsm boot DIR"
 # What a shell takes a program for that Ctrl-C ended.
 _INTERRUPTED = 130
 
@@ -27,8 +27,8 @@ def main(arguments: list[str]) -> int:
     :param arguments: the words after the program's name.
     :returns: the exit code, one of ``model.transaction.EXIT_CODES``.
     """
-    if len(arguments) in (1, 2) and arguments[0] == "launch":
-        return launch.main(arguments[1] if len(arguments) == 2 else None)
+    if len(arguments) == 2 and arguments[0] == "launch":
+        return launch.main(arguments[1])
 
     from ..model import transaction
     from ..model.errors import INVALID, TetraError

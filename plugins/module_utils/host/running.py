@@ -9,7 +9,7 @@ import pwd
 import shutil
 from collections.abc import Iterable, Mapping
 
-from ..model import plan, values
+from ..model import canonical, launch_script, plan, values
 from ..model.errors import REFUSED, TetraError
 from ..model.service import Service
 from . import accounts, durable, store
@@ -50,8 +50,13 @@ def observe(scope: Scope) -> dict[str, dict]:
 
 
 def launch_path(scope: Scope, service: str) -> str:
-    """The file that says how a service is started; it holds its secrets and is readable by its user alone."""
+    """The file that says how a service is started; it holds its secrets and is readable by its owner alone."""
     return os.path.join(scope.environment.run, f"{service}.json")
+
+
+def _script_path(scope: Scope, service: str) -> str:
+    """What a supervisor gives to a shell that becomes the service; it is made from the launch file."""
+    return os.path.join(scope.environment.run, f"{service}.sh")
 
 
 def launch_record(scope: Scope, service: str) -> dict:
@@ -91,11 +96,11 @@ def switch(scope: Scope, release: str | None) -> dict[str, str]:
     stopping = [name for name, action in done.items() if action in (plan.STOP, plan.RESTART)]
     # A launch file must never name another digest than that of the process that runs.
     scope.supervisor.stop(scope.units(stopping), remove=False)
-    for name, record in records.items():
-        durable.write_json(launch_path(scope, name), record, 0o600)
+    _write(scope, {launch_path(scope, name): canonical.dumps(record) + "\n" for name, record in records.items()})
     starting = [name for name, action in done.items() if action in (plan.START, plan.RESTART)]
     scope.supervisor.replace(scope.units(stopping), _levels(scope, {name: records[name] for name in starting}))
     for name in (name for name, action in done.items() if action == plan.STOP):
+        durable.remove(_script_path(scope, name))
         durable.remove(launch_path(scope, name))
     durable.sync_folder(environment.root)
     return done
@@ -115,8 +120,20 @@ def start(scope: Scope, services: Iterable[str]) -> None:
 
 
 def _levels(scope: Scope, records: Mapping[str, Mapping]) -> list[list[UnitSpec]]:
+    """What the supervisor is to start, level by level; the scripts that it needs for that are written."""
+    starts = {name: scope.supervisor.starts(scope.unit(name)) for name in records}
+    scripts = {_script_path(scope, name): launch_script.text(records[name], starts[name]) for name in records}
+    _write(scope, scripts)
     depends = {name: record["depends"] for name, record in records.items()}
     return [[_unit_spec(scope, name, records[name]) for name in level] for level in plan.levels(records, depends)]
+
+
+def _write(scope: Scope, texts: Mapping[str, str]) -> None:
+    """Write files that only their owner reads into the folder for what services are started with."""
+    for path, text in texts.items():
+        with durable.replacing(path, 0o600) as file:
+            file.write(text.encode())
+    durable.sync_folder(scope.environment.run)
 
 
 def _unit_spec(scope: Scope, name: str, record: Mapping) -> UnitSpec:
@@ -124,8 +141,8 @@ def _unit_spec(scope: Scope, name: str, record: Mapping) -> UnitSpec:
     limits = record.get("limits") or {}
     return UnitSpec(
         unit=scope.unit(name),
-        argv=[agent_file(scope), "launch"],
-        secret_file=launch_path(scope, name),
+        argv=scope.supervisor.launcher(agent_file(scope)),
+        script=_script_path(scope, name),
         log=os.path.join(scope.environment.logs, f"{name}.log"),
         stop_timeout=record["stop_timeout"],
         restart=record["restart"],

@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import io
 import os
 import time
 from collections.abc import Mapping
@@ -22,9 +24,9 @@ def stage(scope: Scope, identity: str, request: Mapping) -> dict:
     """Store a release, reserve its ports and create its transaction.
 
     :param request: ``plan`` (the plan record), ``host`` (this host's name in it), ``bundle`` and ``manifest``
-        (manifests, or None when the host has them), ``pack`` (path of a pack file, or None), ``services`` (of this
-        host), ``secrets`` (name to value), ``actor``, ``reason``, ``lift_hold``, ``lease``, ``probe``, ``keep`` and
-        ``heads``.
+        (manifests, or None when the host has them), ``pack`` (path of a pack file, or None) or ``pack_bytes`` (a pack
+        itself, base64, or None), ``services`` (of this host), ``secrets`` (name to value), ``actor``, ``reason``,
+        ``lift_hold``, ``lease``, ``probe``, ``keep`` and ``heads``.
     :returns: the transaction's state, and how many blobs were stored.
     :raises TetraError: code ``refused`` when the base moved, a transaction is open, or space or a port is missing.
     """
@@ -42,7 +44,7 @@ def stage(scope: Scope, identity: str, request: Mapping) -> dict:
         admission.admit(scope, manifest, request["services"])
         engine.abort_staged(scope)
         _check_space(scope, request)
-        stored = _take_pack(scope, request["pack"]) if request["pack"] else 0
+        stored = _take_pack(scope, request)
         _add(scope, record, request)
         ports = {name: record["ports"][name] for name in request["services"] if name in record["ports"]}
         reservations.check_free(scope, ports, running.observe(scope))
@@ -61,12 +63,18 @@ def _sweep_packs() -> None:
                 os.unlink(path)
 
 
-def _take_pack(scope: Scope, path: str) -> int:
+def _take_pack(scope: Scope, request: Mapping) -> int:
+    """Take the blobs that came along; how many of them were new."""
+    if request["pack_bytes"]:
+        return store.unpack(scope.environment, io.BytesIO(base64.b64decode(request["pack_bytes"])))
+    if not request["pack"]:
+        return 0
     try:
-        return store.unpack(scope.environment, path)
+        with open(request["pack"], "rb") as file:
+            return store.unpack(scope.environment, file)
     finally:
         with contextlib.suppress(OSError):
-            os.unlink(path)
+            os.unlink(request["pack"])
 
 
 def _check_base(scope: Scope, part: Mapping) -> None:

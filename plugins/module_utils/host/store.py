@@ -64,14 +64,14 @@ def verify_blob(environment: Environment, digest: str) -> bool:
     return True
 
 
-def unpack(environment: Environment, path: str) -> int:
-    """Take the blobs of a pack file, verifying each before it gets its name.
+def unpack(environment: Environment, file: BinaryIO) -> int:
+    """Take the blobs of a pack, verifying each before it gets its name.
 
     :returns: how many were new.
     :raises TetraError: code ``refused`` for a blob that is not what it is called, of which nothing stays, while those
         before it stay; and when the disk refuses.
     """
-    with _disk(environment), open(path, "rb") as file:
+    with _disk(environment):
         environment.sweep()
         wanted = pack.parse_header(file.readline(pack.MAX_HEADER))
         count = sum(_take(environment, file, digest, size) for digest, size in wanted)
@@ -126,23 +126,12 @@ def _copy(source: BinaryIO, sink: BinaryIO | None, limit: int) -> tuple[int, str
     return limit - left, seen.hexdigest()
 
 
-def write_pack(environment: Environment, digests: Iterable[str], destination: str) -> None:
-    """Put some blobs into a pack file, which only its owner can read; it appears whole or not at all.
+def pack_of(environment: Environment, digests: Iterable[str]) -> bytes:
+    """Some blobs as one pack.
 
     :raises TetraError: code ``refused`` for a blob that is not here or was changed.
     """
-    with durable.replacing(destination, 0o600) as file:
-        _write_pack(environment, digests, file)
-
-
-def pack_of(environment: Environment, digests: Iterable[str]) -> bytes:
-    """Some blobs as one pack, in memory; otherwise as :func:`write_pack`."""
     stream = io.BytesIO()
-    _write_pack(environment, digests, stream)
-    return stream.getvalue()
-
-
-def _write_pack(environment: Environment, digests: Iterable[str], stream: BinaryIO) -> None:
     sizes = {digest: _size(_blob(environment, digest)) for digest in digests}
     absent = [digest for digest, size in sizes.items() if size is None]
     if absent:
@@ -150,6 +139,7 @@ def _write_pack(environment: Environment, digests: Iterable[str], stream: Binary
     stream.write(pack.header(sizes.items()))
     for digest in sizes:
         _copy_blob(environment, digest, stream)
+    return stream.getvalue()
 
 
 def _copy_blob(environment: Environment, digest: str, sink: BinaryIO | None) -> None:

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from . import checks, command, units, values
+from . import checks, command, launch_script, units, values
 from .definition import Definition, expand
 from .errors import WARNING, Finding, TetraError
 from .units import PortRequest
@@ -437,6 +437,8 @@ def _check_variable(keys: _Keys, name: str) -> None:
     if name in _HIJACKING:
         hint = "if the program needs it, set it in the command: env NAME=value program"
         raise keys.error(name, "would be loaded into programs that are not the service's own", hint)
+    if launch_script.is_kept(name):
+        raise keys.error(name, "is kept by shells for themselves, and no service can be given it", "use another name")
 
 
 def _health(keys: _Keys, variables: Mapping[str, Value]) -> dict | None:

@@ -10,8 +10,8 @@ import pytest
 from ansible_collections.tetra.platform.plugins.module_utils.host.supervisors import systemd, units
 from ansible_collections.tetra.platform.plugins.module_utils.host.supervisors.base import UnitSpec
 
-SPEC = UnitSpec(unit="tetra-acme-dev-api", argv=["/t/bin/tsm-1", "launch"], log="", stop_timeout=10.0,
-                restart="on-failure", max_restarts=3, owner="acme/dev/api", secret_file="/t/run/api.json",
+SPEC = UnitSpec(unit="tetra-acme-dev-api", argv=["/bin/sh", "-s"], log="", stop_timeout=10.0,
+                restart="on-failure", max_restarts=3, owner="acme/dev/api", script="/t/run/api.sh",
                 user="tetra-acme", writable="/t/home/acme")
 
 
@@ -19,10 +19,10 @@ def lines(**changes) -> list[str]:
     return units.service(dataclasses.replace(SPEC, **changes), "/t").splitlines()
 
 
-def test_a_service_has_its_owner_its_user_and_its_launch_file():
+def test_a_service_has_its_owner_its_user_and_its_launch_script():
     found = lines()
     for line in ("X-Tetra-Owner=acme/dev/api", "X-Tetra-Dir=/t", "User=tetra-acme", "Restart=on-failure",
-                 "StandardInput=file:/t/run/api.json", 'ExecStart="/t/bin/tsm-1" "launch"', "TimeoutStopSec=10.000"):
+                 "StandardInput=file:/t/run/api.sh", 'ExecStart="/bin/sh" "-s"', "TimeoutStopSec=10.000"):
         assert line in found
 
 

@@ -249,6 +249,7 @@ def test_a_service_without_a_name_is_called_after_its_file(path, name):
         ("TSM_CWD=a/..", "api.tsm:2:1: TSM_CWD: has .. in its path", "TETRA_RELEASE_DIR"),
         ("TSM_CWD=$TETRA_RELEASE_DIR/../..", "api.tsm:2:1: TSM_CWD: has .. in its path", "TETRA_RELEASE_DIR"),
         ("export LD_PRELOAD=/x.so", "api.tsm:2:8: LD_PRELOAD: would be loaded", "env NAME=value"),
+        ("export UID=1000", "api.tsm:2:8: UID: is kept by shells", "use another name"),
         ("TSM_ENV='BASH_ENV=/x'", "api.tsm: BASH_ENV: would be loaded", "env NAME=value"),
         ("TSM_HEALTH_CHECK='http://'", "api.tsm:2:1: TSM_HEALTH_CHECK: http:// is not a URL", "http://localhost"),
         ("TSM_HEALTH_CHECK='http://a b'", "api.tsm:2:1: TSM_HEALTH_CHECK: http://a b is not a URL", "blanks"),

@@ -26,7 +26,7 @@ class UnitSpec:
 
     ``restart`` is always, on-failure or no; ``max_restarts`` fruitless restarts in a row are made, then it is given up.
     ``stop_timeout`` is how many seconds it has to end by itself. ``log`` is the file for all that it says, where the
-    supervisor has no log of its own. ``secret_file`` is one that only its owner reads and that the process is given.
+    supervisor has no log of its own. ``script`` is a file that only its owner reads and that ``argv`` is to be given.
 
     What follows is for supervisors that honour it: ``owner`` (``org/env/service``), a ``description`` for people, the
     ``user`` to run as, the folder that this user may write to (``writable``), the units that it starts ``after``,
@@ -40,7 +40,7 @@ class UnitSpec:
     stop_timeout: float
     restart: str
     max_restarts: int
-    secret_file: str = ""
+    script: str = ""
     owner: str = ""
     description: str = ""
     user: str = ""
@@ -132,6 +132,17 @@ class Supervisor(abc.ABC):
     @abc.abstractmethod
     def disarm(self, units: Iterable[str]) -> None:
         """Forget deadmen; unknown ones are fine."""
+
+    def launcher(self, agent: str) -> list[str]:
+        """The program that is given the launch script of a service, and becomes the service.
+
+        :param agent: the path of the agent, for a supervisor that needs more than a shell.
+        """
+        return [agent, "launch"]
+
+    def starts(self, unit: str) -> str:
+        """The file in which the launch script of a unit counts its starts; empty where the supervisor counts them."""
+        return ""
 
     def settles_at_boot(self, program: str) -> bool:
         """Whether open transactions are settled when the host starts, as far as the supervisor has a say in it."""

@@ -14,7 +14,7 @@ import re
 import shlex
 
 from ...model.errors import TetraError
-from ..launch import FRUITFUL, GIVEN_UP
+from ...model.launch_script import FRUITFUL, GIVEN_UP
 from .base import UnitSpec
 
 # A program that ends again and again is started anew after a pause that grows up to this many seconds.
@@ -33,7 +33,7 @@ read -r now rest < /proc/uptime
 now=${{now%.*}}
 if counted 2> /dev/null; then
     lived=$((now - last)) row=$((row + 1)) all=$((all + 1))
-    if [ "$lived" -lt 0 ] || [ "$lived" -ge {FRUITFUL:.0f} ]; then row=1; fi
+    if [ "$lived" -lt 0 ] || [ "$lived" -ge {FRUITFUL} ]; then row=1; fi
     if [ "$row" -gt "$limit" ]; then
         echo "tetra: given up; it ended, and was restarted $limit times in vain" >&2
         exit {GIVEN_UP}

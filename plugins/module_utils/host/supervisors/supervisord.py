@@ -20,8 +20,9 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+from ...model import launch_script
 from ...model.errors import REFUSED, TetraError
-from .. import durable, launch, processes
+from .. import durable, processes
 from ..layout import Home
 from . import programs
 from .base import (
@@ -219,7 +220,7 @@ class Supervisord(Supervisor):
         if raw in (_STARTING, _RUNNING):
             started = float(info["start"])
             return ProcessState(unit, self._phase(info["pid"], restarts), info["pid"] or None, started, restarts)
-        if raw == _EXITED and info["exitstatus"] != launch.GIVEN_UP:
+        if raw == _EXITED and info["exitstatus"] != launch_script.GIVEN_UP:
             return ProcessState(unit, EXITED, restarts=restarts, exit_code=info["exitstatus"])
         # What is being stopped still lives, but nobody can rely on it any more.
         state = {_STOPPED: STOPPED, _STOPPING: STOPPED, _BACKOFF: BACKOFF}.get(raw, FAILED)
@@ -370,8 +371,8 @@ class Supervisord(Supervisor):
         return found
 
     def _command(self, spec: UnitSpec) -> list[str]:
-        # It runs as the owner of the file, and can read it for itself.
-        words = [*spec.argv, *([spec.secret_file] if spec.secret_file else [])]
+        # It runs as the owner of the script, and can read it for itself.
+        words = [*spec.argv, *([spec.script] if spec.script else [])]
         return ["/bin/sh", self._guard, self._path(spec.unit, "starts"), str(spec.max_restarts), *words]
 
     def _path(self, unit: str, kind: str) -> str:

@@ -28,6 +28,9 @@ from .base import (
     UnitSpec,
 )
 
+LAUNCHER = ("/usr/bin/env", "-i", "/bin/sh", "-s")
+"""A shell without the variables of systemd, which reads the launch script of a service."""
+
 _FOLDER = "/etc/systemd/system"
 _SERVICES_WANTED = "multi-user.target.wants"
 _TIMERS_WANTED = "timers.target.wants"
@@ -116,6 +119,14 @@ class Systemd(Supervisor):
         self._systemctl("reset-failed", [f"{unit}.service" for unit in texts], may_fail=True)
         for level in levels:
             self._start([spec.unit for spec in level])
+
+    def launcher(self, agent: str) -> list[str]:
+        """A shell is all that it takes."""
+        return list(LAUNCHER)
+
+    def starts(self, unit: str) -> str:
+        """A file in the folder that systemd keeps over the restarts of a unit, and no longer."""
+        return os.path.join("/run", unit, "starts")
 
     def arm(self, deadman: UnitSpec, lease: float, signed: Callable[[], bool]) -> bool:
         """Enable and start a timer on disk, and read back when it will elapse."""

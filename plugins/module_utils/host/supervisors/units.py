@@ -6,8 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ...model import unit_file
-from .. import launch
+from ...model import launch_script, unit_file
 from .base import UnitSpec
 
 OWNER = "X-Tetra-Owner"
@@ -66,19 +65,20 @@ def service(spec: UnitSpec, tetra_dir: str) -> str:
         OWNER: spec.owner,
         DIRECTORY: unit_file.plain(tetra_dir),
         "After": " ".join(["network.target", *(f"{name}.service" for name in spec.after)]),
-        # The launcher counts restarts that were in vain, which systemd cannot. This stops what does not get that far,
-        # and leaves room for as many restarts that were not.
-        "StartLimitIntervalSec": str((spec.max_restarts + 2) * (round(launch.FRUITFUL) + _PAUSE)),
+        # The launch script counts restarts that were in vain, which systemd cannot. This stops what does not get that
+        # far, and leaves room for as many restarts that were not.
+        "StartLimitIntervalSec": str((spec.max_restarts + 2) * (launch_script.FRUITFUL + _PAUSE)),
         "StartLimitBurst": str(2 * (spec.max_restarts + 2)),
     }
     process = {
         "Type": "exec",
         "ExecStart": unit_file.command(spec.argv),
-        "StandardInput": f"file:{unit_file.path(spec.secret_file)}" if spec.secret_file else "null",
+        "StandardInput": f"file:{unit_file.path(spec.script)}" if spec.script else "null",
+        "IgnoreSIGPIPE": "no",
         "User": spec.user or None,
         "Restart": spec.restart,
         "RestartSec": str(_PAUSE),
-        "RestartPreventExitStatus": str(launch.GIVEN_UP),
+        "RestartPreventExitStatus": str(launch_script.GIVEN_UP),
         "RuntimeDirectory": spec.unit,
         "RuntimeDirectoryPreserve": "restart",
         "TimeoutStopSec": f"{max(spec.stop_timeout, 0.1):.3f}",
