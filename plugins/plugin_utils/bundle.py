@@ -8,7 +8,14 @@ import dataclasses
 import posixpath
 from collections.abc import Callable, Iterable, Mapping
 
-from ansible_collections.tetra.platform.plugins.module_utils.model import canonical, policy, release, service, units
+from ansible_collections.tetra.platform.plugins.module_utils.model import (
+    canonical,
+    policy,
+    release,
+    service,
+    service_reader,
+    units,
+)
 from ansible_collections.tetra.platform.plugins.module_utils.model import definition as definitions
 from ansible_collections.tetra.platform.plugins.module_utils.model.definition import Definition
 from ansible_collections.tetra.platform.plugins.module_utils.model.errors import (
@@ -209,13 +216,13 @@ class _Reader:
             raise TetraError(f"{self.files[name]} and {path} both define service {name}", hint=hint)
         self.files[name] = path
         overrides = self.environment.services.get(name, {})
-        found, findings = service.from_definition(written, self.environment.environment, overrides)
+        found, findings = service_reader.from_definition(written, self.environment.environment, overrides)
         added: dict[str, tuple[Value, str, int]] = {}
         for file in found.env_files:
             added.update(self._env_file(path, file))
         if added:
             shared = {**self.environment.environment, **{key: entry[0] for key, entry in added.items()}}
-            found, findings = service.from_definition(written, shared, overrides)
+            found, findings = service_reader.from_definition(written, shared, overrides)
         self.findings += findings
         self.services[name] = found
         for key in (*found.environment, *(f"TSM_{key}" for key in service.needs(found))):

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 
 from ..model import health, plan, transaction
 from ..model.errors import REFUSED, TetraError
-from . import durable, evidence, holds, journal, probing, processes, reservations, running, store, transactions
+from . import durable, evidence, holds, journal, probing, processes, running, store, transactions
 from .scope import Scope
 from .supervisors.base import UnitSpec
 from .transactions import Transaction
@@ -317,7 +317,7 @@ def _finish_revert(scope: Scope, found: Transaction, cause: Cause) -> None:
     try:
         remake(scope, record["from"])
         done = running.switch(scope, record["from"])
-        reservations.restore(scope, record["ports_before"])
+        _restore_ports(scope, record)
         broken = _broken_after_revert(scope, record, done)
     except TetraError as error:
         broken = str(error)
@@ -360,7 +360,7 @@ def retain(scope: Scope, keep: int) -> None:
         if record.get("outcome") == transaction.CONFIRMED and record["to"] not in confirmed:
             confirmed.append(record["to"])
     keep_releases = set(confirmed[:keep]) | {store.current(scope.environment)}
-    keep_releases |= {service["release"] for service in running.observe(scope).values()}
+    keep_releases |= {running.launch_record(scope, name)["release"] for name in scope.environment.services()}
     keep_releases.discard(None)
     store.prune(scope.environment, keep_releases)
     _forget_ended(scope)
@@ -379,8 +379,15 @@ def _forget_ended(scope: Scope) -> None:
 
 
 def _abort(scope: Scope, found: Transaction) -> None:
-    reservations.restore(scope, found.record["ports_before"])
+    _restore_ports(scope, found.record)
     transactions.move(scope.environment, found.identity, transaction.STAGED, transaction.ABORTED)
+
+
+def _restore_ports(scope: Scope, record: Mapping) -> None:
+    # A host that goes forward does not wait until the registry is loaded.
+    from . import reservations
+
+    reservations.restore(scope, record["ports_before"])
 
 
 def _end(scope: Scope, found: Transaction, state: str, cause: Cause) -> None:

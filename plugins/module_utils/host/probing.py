@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import concurrent.futures
 import dataclasses
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -36,6 +35,9 @@ def check_once(scope: Scope, services: Iterable[str]) -> dict[str, health.Sample
     records = {name: running.launch_record(scope, name) for name in services}
     if not records:
         return {}
+    # Not every run checks something.
+    import concurrent.futures
+
     states = scope.supervisor.states(scope.units(records))
     with concurrent.futures.ThreadPoolExecutor(max_workers=min(_WORKERS, len(records))) as pool:
         futures = {

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import re
 from collections.abc import Iterable
 from typing import Union
@@ -205,6 +204,9 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     """The known name that was probably meant, or None."""
     # Comparing is slow for long names and long lists, and both may come from a hostile file.
     candidates = sorted(candidate for candidate in known if len(candidate) <= 128)[:1000]
+    # Only who made a mistake waits for it to load.
+    import difflib
+
     found = difflib.get_close_matches(name[:128], candidates, 1)
     return found[0] if found else None
 

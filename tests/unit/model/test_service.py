@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from ansible_collections.tetra.platform.plugins.module_utils.model import command, definition, service
+from ansible_collections.tetra.platform.plugins.module_utils.model import command, definition, service, service_reader
 from ansible_collections.tetra.platform.plugins.module_utils.model.errors import WARNING, Finding, TetraError
 from ansible_collections.tetra.platform.plugins.module_utils.model.units import PortRequest
 
@@ -40,7 +40,7 @@ DEFAULTS = {
 
 
 def read(text: str, environment=None, overrides=None, path: str = "services/api.tsm"):
-    return service.from_definition(definition.parse(text, path, {}), environment or {}, overrides or {})
+    return service_reader.from_definition(definition.parse(text, path, {}), environment or {}, overrides or {})
 
 
 def service_of(text: str, **more) -> service.Service:

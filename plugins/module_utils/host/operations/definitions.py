@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from ...model import definition
 from ...model.errors import ERROR, Finding, TetraError
-from ...model.service import from_definition
+from ...model.service_reader import from_definition
 
 _MAXIMUM = 1024 * 1024
 

@@ -1,6 +1,9 @@
 # Copyright: tetra.platform contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Operations on the releases of one environment: what is there, stage, activate, decide, confirm, revert, pack."""
+"""Operations on the releases of one environment: what is there, stage, activate, decide, confirm, revert, pack.
+
+What only one of them needs is imported there: a transaction is several calls, and each would wait for it.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from collections.abc import Mapping
 
 from ...model import release as model_release
 from ...model.errors import REFUSED, TetraError
-from .. import engine, evidence, keys, membership, observation, probing, processes, running, staging, store
+from .. import engine, evidence, keys, membership, probing, processes, running, store
 from ..scope import Scope, open_scope
 
 _IDENTITY = re.compile(r"^[0-9]{8}t[0-9]{6}-[0-9a-f]{8}$")
@@ -22,6 +25,8 @@ def release_info(request: Mapping) -> dict:
     :param request: ``tetra_dir``, ``org``, ``env``, and ``secrets`` (name to value) whose keyed digests are wanted,
         as ``secret_digests`` beside those of the secrets that run now, ``current_secrets``.
     """
+    from .. import observation
+
     scope = _scope(request)
     result = observation.observe(scope)
     result["secret_digests"] = keys.digests(scope.home, request.get("secrets") or {})
@@ -92,6 +97,8 @@ def environment_host(request: Mapping) -> dict:
 
 def tsm_service_info(request: Mapping) -> dict:
     """The services of an environment here, with state, health, use of the machine, and the end of logs if asked for."""
+    from .. import observation
+
     scope = _scope(request)
     services = running.observe(scope)
     samples = probing.check_once(scope, services)
@@ -123,6 +130,8 @@ def tsm_service(request: Mapping) -> dict:
 
 
 def _stage(scope: Scope, identity: str, request: Mapping) -> dict:
+    from .. import staging
+
     return staging.stage(scope, identity, request["stage"])
 
 

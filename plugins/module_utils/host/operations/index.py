@@ -5,22 +5,55 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from types import ModuleType
 
 from ...model.errors import REFUSED, TetraError
-from . import definitions, deployment, health, ports, preparation
 
-OPERATIONS: Mapping[str, Callable[[Mapping], dict]] = {
-    "agent": preparation.agent,
-    "deploy_pack": deployment.deploy_pack,
-    "environment_host": deployment.environment_host,
-    "health_check": health.health_check,
-    "port_registry": ports.port_registry,
-    "port_registry_info": ports.port_registry_info,
-    "release": deployment.release,
-    "release_info": deployment.release_info,
-    "service_definition_info": definitions.service_definition_info,
-    "tsm_service": deployment.tsm_service,
-    "tsm_service_info": deployment.tsm_service_info,
+
+def _definitions() -> ModuleType:
+    from . import definitions
+
+    return definitions
+
+
+def _deployment() -> ModuleType:
+    from . import deployment
+
+    return deployment
+
+
+def _health() -> ModuleType:
+    from . import health
+
+    return health
+
+
+def _ports() -> ModuleType:
+    from . import ports
+
+    return ports
+
+
+def _preparation() -> ModuleType:
+    from . import preparation
+
+    return preparation
+
+
+# Each has the function of its name. Only the module of the one that is asked for is loaded: the others cost a call more
+# than what it does.
+OPERATIONS: Mapping[str, Callable[[], ModuleType]] = {
+    "agent": _preparation,
+    "deploy_pack": _deployment,
+    "environment_host": _deployment,
+    "health_check": _health,
+    "port_registry": _ports,
+    "port_registry_info": _ports,
+    "release": _deployment,
+    "release_info": _deployment,
+    "service_definition_info": _definitions,
+    "tsm_service": _deployment,
+    "tsm_service_info": _deployment,
 }
 
 
@@ -39,7 +72,6 @@ def run(name: str, request: Mapping) -> dict:
     :returns: its result as plain data, with ``changed``.
     :raises TetraError: what is wrong, for a person.
     """
-    operation = OPERATIONS.get(name)
-    if operation is None:
+    if name not in OPERATIONS:
         raise TetraError(f"there is no operation {name!r}", hint=f"there are {', '.join(OPERATIONS)}")
-    return operation(request)
+    return getattr(OPERATIONS[name](), name)(request)
