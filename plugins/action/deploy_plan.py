@@ -4,15 +4,10 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Iterable
-from pathlib import Path
-
-from ansible import constants
 from ansible_collections.tetra.platform.plugins.module_utils.model import plan, transaction
-from ansible_collections.tetra.platform.plugins.plugin_utils import planning, run
+from ansible_collections.tetra.platform.plugins.plugin_utils import planning, run, run_folder
 from ansible_collections.tetra.platform.plugins.plugin_utils.controller import ControllerAction
-from ansible_collections.tetra.platform.plugins.plugin_utils.planning import Answers, Goal
+from ansible_collections.tetra.platform.plugins.plugin_utils.planning import Answers
 
 _OF_THE_REQUEST = ("action", "org", "env", "source")
 
@@ -41,18 +36,17 @@ class ActionModule(ControllerAction):
         if plan.unchanged(record) or self._task.check_mode:
             return {**self._not_run(request, common, task_vars), **shown}
         missing = {name: goal.missing(host["blobs"]) for name, host in answers.observed.items()}
-        return {
-            "changed": False,
+        laid = {
             **common,
-            **shown,
             "manifest": goal.manifest,
             "bundle_manifest": goal.bundle_manifest,
             "placement": goal.desired.placement,
-            "folder": _lay_ready(goal, {digest for digests in missing.values() for digest in digests}),
             "missing": missing,
             "heads": {name: host["head"] for name, host in answers.observed.items()},
             "terms": request["terms"],
         }
+        blobs = {digest: goal.contents[digest] for digests in missing.values() for digest in digests}
+        return {"changed": False, **common, **shown, "folder": run_folder.make(laid, blobs)}
 
     def failed_details(self, task_vars: dict) -> dict:
         """Which request it was, and that no host was moved."""
@@ -92,11 +86,3 @@ class ActionModule(ControllerAction):
 def _before(answers: Answers) -> str:
     lines = [f"{name}: {(host['current'] or 'nothing')[:12]}" for name, host in sorted(answers.observed.items())]
     return "\n".join(lines) + "\n"
-
-
-def _lay_ready(goal: Goal, digests: Iterable[str]) -> str:
-    """A folder with the files that some host lacks, each under its sha256."""
-    folder = tempfile.mkdtemp(prefix="tetra-", dir=constants.DEFAULT_LOCAL_TMP)
-    for digest in digests:
-        Path(folder, digest).write_bytes(goal.contents[digest]())
-    return folder

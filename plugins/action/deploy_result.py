@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from ansible.utils.display import Display
 from ansible_collections.tetra.platform.plugins.module_utils.model import table, transaction
-from ansible_collections.tetra.platform.plugins.plugin_utils import progress, run
+from ansible_collections.tetra.platform.plugins.plugin_utils import progress, run, run_folder
 from ansible_collections.tetra.platform.plugins.plugin_utils.controller import ControllerAction
 
 _NOTHING = {"outcome": transaction.UNCHANGED, "release": None, "detail": ""}
@@ -41,10 +41,7 @@ class ActionModule(ControllerAction):
         settled = {
             name: _settled(task_vars["hostvars"][name].get("tetra_settled") or {}) for name in request["target_hosts"]
         }
-        if "outcome" in planned:
-            moved = planned["hosts"]
-        else:
-            moved = _moved(request, planned, self._task.args.get("step") or {}, task_vars) if planned else {}
+        moved = _moved(request, planned, task_vars) if "folder" in planned else planned.get("hosts", {})
         still = {name for name, host in moved.items() if host["outcome"] == transaction.UNCHANGED}
         told = {name: host for name, host in settled.items() if host and (not planned or name in still)}
         base = moved if planned else dict.fromkeys(request["target_hosts"], _NOTHING)
@@ -69,8 +66,9 @@ def _as_wanted(request: dict, outcome: str) -> str:
     return transaction.APPLIED if request["action"] == "abort" and outcome == transaction.ROLLED_BACK else outcome
 
 
-def _moved(request: dict, planned: dict, step: dict, task_vars: dict) -> dict[str, dict]:
+def _moved(request: dict, planned: dict, task_vars: dict) -> dict[str, dict]:
     """What each host ended as that was to be moved, from the newest answer that came from it."""
+    step = run_folder.progress(planned["folder"])
     answers = {host: task_vars["hostvars"][host].get("tetra_finished") for host in step["steps"]}
     heard = progress.collect(step["heard"], answers, step["steps"])
     return {name: _host(name, planned, heard) for name in request["target_hosts"] if name in planned["plan"]["hosts"]}

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from ansible_collections.tetra.platform.plugins.module_utils.model import fleet
-from ansible_collections.tetra.platform.plugins.plugin_utils import progress
+from ansible_collections.tetra.platform.plugins.plugin_utils import progress, run_folder
 from ansible_collections.tetra.platform.plugins.plugin_utils.controller import ControllerAction
 
 
@@ -13,10 +13,9 @@ class ActionModule(ControllerAction):
     """Decide what every host does next; nothing is asked of any host."""
 
     def work(self, task_vars: dict) -> dict:
-        """The next step of each host, and what was heard so far; see the documentation of the module."""
+        """The next step of each host; see the documentation of the module."""
         arguments = self._task.args
-        plan = arguments["plan"]
-        before = arguments.get("before") or {"steps": dict.fromkeys(plan["moving"], "staged"), "heard": {}, "begun": 0}
+        plan, before = run_folder.plan(arguments["folder"]), run_folder.progress(arguments["folder"])
         answers = {host: task_vars["hostvars"][host].get(arguments["answers"]) for host in before["steps"]}
         heard = progress.collect(before["heard"], answers, before["steps"])
         states, begun, phase = progress.states(heard), before["begun"], arguments["phase"]
@@ -27,7 +26,8 @@ class ActionModule(ControllerAction):
             steps = fleet.deciding(plan["plan"], states, begun)
         else:
             steps = fleet.ending(plan["plan"], states, begun)
-        return {"changed": False, "steps": steps, "heard": heard, "begun": begun, "cause": _cause(heard)}
+        run_folder.keep_progress(arguments["folder"], {"steps": steps, "heard": heard, "begun": begun})
+        return {"changed": False, "steps": steps, "cause": _cause(heard)}
 
 
 def _cause(heard: dict) -> dict:

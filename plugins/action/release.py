@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ansible.errors import AnsibleConnectionFailure
 from ansible_collections.tetra.platform.plugins.module_utils.model import pack
+from ansible_collections.tetra.platform.plugins.plugin_utils import run_folder
 from ansible_collections.tetra.platform.plugins.plugin_utils.executor import HostAction
 
 # More than this would have to be held in memory several times over.
@@ -26,10 +27,10 @@ class ActionModule(HostAction):
     def request(self, task_vars: dict) -> dict:
         """The task's arguments; those of a stage are made from the plan and from the host's own secrets."""
         arguments = dict(self._task.args)
-        plan = arguments.pop("plan", None)
+        folder = arguments.pop("folder", None)
         request = {**self.defaults(task_vars), **arguments}
-        if plan is not None:
-            request["stage"] = self._stage(plan, task_vars)
+        if folder is not None:
+            request["stage"] = self._stage(folder, task_vars)
         return request
 
     def ask(self, operation: str, request: dict, task_vars: dict, fresh: bool = False) -> dict:
@@ -41,7 +42,7 @@ class ActionModule(HostAction):
     def _ask_to_stage(self, request: dict, task_vars: dict) -> dict:
         stage = request["stage"]
         try:
-            stage.update(self._pack(stage.pop("folder"), stage.pop("missing")))
+            stage.update(self._pack(stage.pop("missing")))
         except AnsibleConnectionFailure as error:
             return self.lost(f"the connection broke while the release was sent: {error.message}")
         answer = self.ask_agent(self.operation, request)
@@ -52,7 +53,8 @@ class ActionModule(HostAction):
             return prepared
         return self.ask_agent(self.operation, request) or self.lost("the agent is not there after it was installed")
 
-    def _stage(self, plan: dict, task_vars: dict) -> dict:
+    def _stage(self, folder: str, task_vars: dict) -> dict:
+        plan = run_folder.plan(folder)
         host = task_vars["inventory_hostname"]
         values = self.variable("tetra_secrets", task_vars, {})
         manifest = plan["manifest"]
@@ -64,15 +66,13 @@ class ActionModule(HostAction):
             "manifest": manifest,
             "services": plan["placement"][host],
             "secrets": {name: values[name] for name in names},
-            "folder": plan["folder"],
-            "missing": plan["missing"][host],
+            "missing": [run_folder.blob(folder, digest) for digest in plan["missing"][host]],
             "heads": {name: head for name, head in plan["heads"].items() if name != host},
             **plan["terms"],
         }
 
-    def _pack(self, folder: str, missing: list) -> dict:
+    def _pack(self, blobs: list[Path]) -> dict:
         """What the host lacks: as ``pack_bytes``, which spares a call, or where it was put on the host, as ``pack``."""
-        blobs = [Path(folder) / digest for digest in missing]
         index = pack.header((blob.name, blob.stat().st_size) for blob in blobs)
         if not blobs:
             return {"pack": None, "pack_bytes": None}

@@ -57,6 +57,12 @@ findings:
   returned: when it could be made
   type: list
   elements: dict
+folder:
+  description:
+    - Where the plan and the files that hosts lack lie ready on the controller for the tasks that follow. It is gone
+      when the run ends.
+  returned: when hosts are to be moved
+  type: path
 outcome:
   description: Set when nothing is to be done, or nothing can be.
   returned: when the run ends here

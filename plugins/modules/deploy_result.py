@@ -18,9 +18,6 @@ options:
     description: The result of M(tetra.platform.deploy_request).
     type: dict
     required: true
-  step:
-    description: The last result of M(tetra.platform.deploy_step); none when the plan ended the run.
-    type: dict
   plan:
     description: The result of M(tetra.platform.deploy_plan); none for a run that moves no host.
     type: dict

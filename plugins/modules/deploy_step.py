@@ -14,9 +14,9 @@ description:
   - From what the hosts answered to the step before to the next step of each; the playbooks of the collection use it
     between their tasks.
 options:
-  plan:
-    description: The result of M(tetra.platform.deploy_plan).
-    type: dict
+  folder:
+    description: The C(folder) of the run, from M(tetra.platform.deploy_plan). What is heard of the hosts is kept there.
+    type: path
     required: true
   phase:
     description: V(switch) for a batch of hosts, V(decide) before hosts are confirmed, V(end) for how each ends.
@@ -30,9 +30,6 @@ options:
     description: Name of the variable that the task before registered on each host.
     type: str
     required: true
-  before:
-    description: The result of the decision before; none for the first one.
-    type: dict
 extends_documentation_fragment:
   - tetra.platform.common.controller
 author:
@@ -42,7 +39,7 @@ author:
 EXAMPLES = r"""
 - name: See which hosts switch first
   tetra.platform.deploy_step:
-    plan: "{{ tetra_plan }}"
+    folder: "{{ tetra_plan.folder }}"
     phase: switch
     batch: 0
     answers: tetra_staged
@@ -55,14 +52,6 @@ steps:
   description: Host to the state that its transaction is taken to; a host with nothing to do is missing.
   returned: success
   type: dict
-heard:
-  description: What was heard of each host so far.
-  returned: success
-  type: dict
-begun:
-  description: How many batches were switched.
-  returned: success
-  type: int
 cause:
   description: Why hosts are taken back, for those that are.
   returned: success

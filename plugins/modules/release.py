@@ -27,9 +27,9 @@ options:
     type: str
     required: true
     choices: [staged, active, renewed, decided, confirmed, rolled_back, aborted]
-  plan:
-    description: The result of M(tetra.platform.deploy_plan); needed for O(state=staged).
-    type: dict
+  folder:
+    description: The C(folder) that M(tetra.platform.deploy_plan) laid ready; needed for O(state=staged).
+    type: path
   decision:
     description: What was decided for all hosts; needed for O(state=decided).
     type: dict
@@ -97,7 +97,7 @@ def main() -> None:
             "required": True,
             "choices": ["staged", "active", "renewed", "decided", "confirmed", "rolled_back", "aborted"],
         },
-        "plan": {"type": "dict"},
+        "folder": {"type": "path"},
         "decision": {"type": "dict"},
         "cause": {"type": "dict"},
     }

@@ -6,8 +6,9 @@ from __future__ import annotations
 
 import functools
 import io
+import os
 import zipfile
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from ansible_collections.tetra.platform.plugins.module_utils.model import canonical
 
@@ -21,13 +22,15 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)
 def sources() -> dict[str, bytes]:
     """The files of the host code by their path in the zipapp."""
     root = Path(__file__).resolve().parent.parent / "module_utils"
-    files = {"__main__.py": _START.encode()}
+    files = {"__main__.py": _START.encode(), f"{_PACKAGE}/__init__.py": b""}
     for layer in _LAYERS:
-        for path in sorted((root / layer).rglob("*.py")):
-            files[f"{_PACKAGE}/{path.relative_to(root).as_posix()}"] = path.read_bytes()
-    # Python does not find a package in a zip file by its folder alone.
-    packages = {parent.as_posix() for path in files for parent in PurePosixPath(path).parents if parent.name}
-    files.update({f"{package}/__init__.py": b"" for package in packages})
+        for folder, _folders, names in os.walk(root / layer):
+            package = f"{_PACKAGE}/{os.path.relpath(folder, root)}"
+            python = [name for name in names if name.endswith(".py")]
+            files.update({f"{package}/{name}": Path(folder, name).read_bytes() for name in python})
+            # Python does not find a package in a zip file by its folder alone.
+            if python:
+                files.setdefault(f"{package}/__init__.py", b"")
     return files
 
 
