@@ -1,6 +1,6 @@
 # Copyright: tetra.platform contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The hosts: containers that systemd starts, reached over ssh; what runs on them, and how often they were called."""
+"""The hosts: test hosts that count how often they are called; what runs on them, and what they have used."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ import concurrent.futures
 import contextlib
 import dataclasses
 import functools
-import socket
-import subprocess
+import importlib
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -18,15 +17,10 @@ from pathlib import Path
 import workload
 from programs import ROOT, BenchmarkError, run
 
-SSH_OPTIONS = ("-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR")
+sys.path.append(str(ROOT / "tests" / "hosts"))
+containers = importlib.import_module("containers")
 
 _RELEASE = "bookworm"
-_OPTIONS = [
-    "--cap-add=SYS_ADMIN", "--cap-add=SYS_PTRACE", "--cap-add=NET_ADMIN", "--security-opt=seccomp=unconfined",
-    "--security-opt=apparmor=unconfined", "--volume=/sys/fs/cgroup:/sys/fs/cgroup:rw", "--tmpfs=/run",
-    "--tmpfs=/run/lock", "--tmpfs=/tmp:exec",
-]  # fmt: skip
-_PATIENCE = 60
 _SETTLING = 15
 # Sshd then tells of every command and every file transfer, whoever sends it and however it shares connections.
 _COUNT_CALLS = "echo LogLevel VERBOSE > /etc/ssh/sshd_config.d/calls.conf && systemctl reload ssh"
@@ -51,16 +45,10 @@ sync
 
 
 @dataclasses.dataclass(frozen=True)
-class Host:
+class Host(containers.Host):
     """A running host; root logs in with the key ``key``."""
 
-    name: str
-    address: str
     key: Path
-
-    def run(self, command: str) -> str:
-        """What a shell command says that root runs on the host, without ssh."""
-        return run(["docker", "exec", self.name, "sh", "-c", command])
 
     def calls(self) -> int:
         """How many commands and file transfers came over ssh so far."""
@@ -71,35 +59,14 @@ class Host:
 @contextlib.contextmanager
 def started(count: int, folder: Path) -> Iterator[list[Host]]:
     """Hosts that live as long as the block."""
-    image = run([sys.executable, ROOT / "tests/hosts/images.py", _RELEASE]).split()[-1]
-    key = folder / "key"
-    run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key])
-    names = [f"tetra-bench-{number}" for number in range(1, count + 1)]
+    machines = containers.Hosts(folder / "hosts")
     try:
-        yield on_all(names, lambda name: _start(name, image, key))
+        found = machines.up({f"bench-{number}": _RELEASE for number in range(1, count + 1)})
+        hosts = [Host(**dataclasses.asdict(host), key=machines.key) for host in found.values()]
+        on_all(hosts, lambda host: host.run(_COUNT_CALLS))
+        yield hosts
     finally:
-        # Names that were not taken any more are no mistake of ours.
-        subprocess.run(["docker", "rm", "--force", "--volumes", *names], capture_output=True, check=False)
-
-
-def _start(name: str, image: str, key: Path) -> Host:
-    subprocess.run(["docker", "rm", "--force", "--volumes", name], capture_output=True, check=False)
-    run(["docker", "run", "--detach", f"--name={name}", f"--hostname={name}", *_OPTIONS, image])
-    address = run(["docker", "inspect", "--format={{.NetworkSettings.IPAddress}}", name]).strip()
-    host = Host(name, address, key)
-    public = key.with_suffix(".pub").read_text().strip()
-    _within(_PATIENCE, f"{name} did not start", lambda: _answers(address))
-    host.run(f"echo '{public}' > /root/.ssh/authorized_keys && {_COUNT_CALLS}")
-    _within(_PATIENCE, f"{name} did not start", lambda: _answers(address))
-    return host
-
-
-def _answers(address: str) -> bool:
-    try:
-        with socket.create_connection((address, 22), timeout=1) as connection:
-            return connection.recv(4) == b"SSH-"
-    except OSError:
-        return False
+        machines.down()
 
 
 def on_all(items: list, work: Callable) -> list:
@@ -129,7 +96,8 @@ def _runs(host: Host, wanted: list[str]) -> bool:
 
 def cpu_seconds(hosts: list[Host]) -> float | None:
     """The CPU that the hosts have used so far; None where the kernel does not tell it in a way that is known here."""
-    found = [_cpu_seconds(run(["docker", "inspect", "--format={{.Id}}", host.name]).strip()) for host in hosts]
+    ids = [run(["docker", "inspect", "--format={{.Id}}", host.container]).strip() for host in hosts]
+    found = [_cpu_seconds(container) for container in ids]
     return None if None in found else sum(found)
 
 

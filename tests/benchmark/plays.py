@@ -5,20 +5,19 @@
 from __future__ import annotations
 
 import json
-import shlex
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-from hosts import SSH_OPTIONS, Host
+from hosts import Host, containers
 from programs import run
 
 
 def inventory(path: Path, groups: dict[str, list[Host]], variables: dict) -> Path:
     """Write an inventory of groups; the variables are for all of it."""
     connection = {"ansible_user": "root", "ansible_python_interpreter": "/usr/bin/python3",
-                  "ansible_ssh_common_args": shlex.join(SSH_OPTIONS)}
+                  "ansible_ssh_common_args": containers.SSH_OPTIONS}
     children = {
         name: {"hosts": {host.name: {"ansible_host": host.address, "ansible_ssh_private_key_file": str(host.key)}
                          for host in members}}

@@ -8,7 +8,7 @@ import shlex
 import subprocess
 
 from case import Case
-from hosts import SSH_OPTIONS, Host
+from hosts import Host, containers
 from programs import BenchmarkError
 from workload import PLACE
 
@@ -40,6 +40,6 @@ def push(case: Case) -> None:
 
 
 def _start(case: Case, host: Host) -> subprocess.Popen:
-    script = _SHELL.format(options=shlex.join(SSH_OPTIONS), take=shlex.quote(_TAKE))
+    script = _SHELL.format(options=containers.SSH_OPTIONS, take=shlex.quote(_TAKE))
     words = ["sh", "-c", script, "sh", host.key, host.address, case.load.files, case.folder / "units.sh"]
     return subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)

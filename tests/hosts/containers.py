@@ -29,7 +29,7 @@ _OPTIONS = [
     "--security-opt=apparmor=unconfined", "--volume=/sys/fs/cgroup:/sys/fs/cgroup:rw", "--tmpfs=/run",
     "--tmpfs=/run/lock", "--tmpfs=/tmp:exec",
 ]  # fmt: skip
-_SSH_OPTIONS = "-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR -o ConnectTimeout=5"
+SSH_OPTIONS = "-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR -o ConnectTimeout=5"
 _PATIENCE = 60
 _NETWORKS = 200
 
@@ -171,7 +171,7 @@ class Hosts:
             name: {"ansible_host": host.address, "ansible_user": host.user, "ansible_become": host.user != "root"}
             for name, host in found.items()
         }
-        variables = {"ansible_ssh_private_key_file": os.fspath(self.key), "ansible_ssh_common_args": _SSH_OPTIONS}
+        variables = {"ansible_ssh_private_key_file": os.fspath(self.key), "ansible_ssh_common_args": SSH_OPTIONS}
         text = json.dumps({"all": {"hosts": hosts, "vars": variables}}, indent=1)
         (self.folder / "hosts.json").write_text(text)
 
