@@ -22,9 +22,6 @@ containers = importlib.import_module("containers")
 
 _RELEASE = "bookworm"
 _SETTLING = 15
-# Sshd then tells of every command and every file transfer, whoever sends it and however it shares connections.
-_COUNT_CALLS = "echo LogLevel VERBOSE > /etc/ssh/sshd_config.d/calls.conf && systemctl reload ssh"
-_CALLS = "journalctl --quiet --unit=ssh --output=cat | grep -c '^Starting session:'"
 # For every service that runs, what its process is and the sum of the program in its folder.
 _RUNNING = r"""
 for unit in $(systemctl list-units --state=running --plain --no-legend "*svc-*.service" | cut -d' ' -f1); do
@@ -50,11 +47,6 @@ class Host(containers.Host):
 
     key: Path
 
-    def calls(self) -> int:
-        """How many commands and file transfers came over ssh so far."""
-        # Grep calls it a failure to have counted none.
-        return int(self.run(f"{_CALLS} || true"))
-
 
 @contextlib.contextmanager
 def started(count: int, folder: Path) -> Iterator[list[Host]]:
@@ -63,7 +55,7 @@ def started(count: int, folder: Path) -> Iterator[list[Host]]:
     try:
         found = machines.up({f"bench-{number}": _RELEASE for number in range(1, count + 1)})
         hosts = [Host(**dataclasses.asdict(host), key=machines.key) for host in found.values()]
-        on_all(hosts, lambda host: host.run(_COUNT_CALLS))
+        on_all(hosts, containers.Host.count_calls)
         yield hosts
     finally:
         machines.down()

@@ -70,6 +70,17 @@ class Host:
         """Give the network back."""
         self.run("ip link set eth0 up")
 
+    def count_calls(self) -> None:
+        """Have sshd tell of every command and every file transfer, also of those that share a connection."""
+        self.run("echo LogLevel VERBOSE > /etc/ssh/sshd_config.d/calls.conf && systemctl reload ssh")
+        # A connection that is open keeps quiet.
+        self.run("pkill -f '^sshd: .*@notty'", check=False)
+
+    def calls(self) -> int:
+        """How many commands and file transfers came over ssh since they are counted."""
+        told = self.run("journalctl --quiet --unit=ssh --output=cat")
+        return sum(line.startswith("Starting session:") for line in told.splitlines())
+
     def wait(self) -> None:
         """Wait until the host takes connections over ssh."""
         end = time.monotonic() + _PATIENCE

@@ -127,6 +127,16 @@ def test_the_network_breaks_right_after_a_switch(servers, heal):
     assert len(set(releases(servers).values())) == 1
 
 
+def test_a_promotion_calls_each_host_five_times(servers):
+    for name in PROD:
+        servers.hosts[name].count_calls()
+    servers.touch("counted")
+    assert servers.push(**QUICK).outcome == "applied"
+    before = {name: servers.hosts[name].calls() for name in PROD}
+    assert promote(servers).outcome == "applied"
+    assert {name: servers.hosts[name].calls() - before[name] for name in PROD} == dict.fromkeys(PROD, 5)
+
+
 def test_what_many_promotions_leave_on_a_disk_is_bounded(servers):
     host = servers.hosts["dev-1"]
     sizes = []
