@@ -59,6 +59,19 @@ def command_lines() -> dict[int, list[str]]:
     return {int(name): processes.arguments(int(name)) for name in os.listdir("/proc") if name.isdigit()}
 
 
+def copy_example(org: Path) -> None:
+    """Copy the example organization; but in dev nothing has to be healthy for a while, because tests push often."""
+    shutil.copytree(ROOT / "examples" / "orgs" / "acme", org)
+    names = sorted(path.name.partition(".")[0] for path in (org / "services").iterdir())
+    dev = org / "environments" / "dev.toml"
+    text = dev.read_text()
+    for name in names:
+        table = f"[services.{name}]\n"
+        text = text if table in text else f"{text}\n{table}"
+        text = text.replace(table, f'{table}MIN_HEALTHY = "0s"\n')
+    dev.write_text(text)
+
+
 class Team:
     """Somebody with an organization, an inventory and the playbooks."""
 
@@ -69,7 +82,7 @@ class Team:
         self.inventories = inventories
         self.secrets = {"API_TOKEN": "first-token"}
         self.variables: dict[str, object] = {}
-        shutil.copytree(ROOT / "examples" / "orgs", self.orgs)
+        copy_example(self.org)
 
     def command(self, name: str, *options: str, **variables: object) -> list[str]:
         """The command line that runs a playbook."""
@@ -112,9 +125,9 @@ class Team:
         server.write_text(f"{server.read_text()}# {text}\n")
 
     def restore(self) -> None:
-        """Put the org back to what the examples hold."""
+        """Put the org back to what it was in the beginning."""
         shutil.rmtree(self.org)
-        shutil.copytree(ROOT / "examples" / "orgs" / "acme", self.org)
+        copy_example(self.org)
 
 
 class Fleet(Team):
