@@ -17,7 +17,7 @@ TX = "/var/lib/tetra/orgs/acme/prod/tx"
 PORT = 4300
 LEASE = 15
 PROMOTIONS = 50
-PLACES = "/var/lib/tetra /etc/systemd/system /run/systemd/transient /tmp"
+PLACES = "/var/lib/tetra /etc/systemd/system /tmp"
 QUICK = {"tetra_probe_passes": 1}
 
 
