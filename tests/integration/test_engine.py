@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import base64
-import io
 import json
 import os
 import secrets
@@ -17,6 +16,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.tetra.platform.plugins.module_utils.host import (
     engine,
+    observation,
     processes,
     staging,
     store,
@@ -76,32 +76,35 @@ def lease():
 @pytest.fixture
 def staged(scope, tmp_path, lease):
     """The host with a first release of one service, staged as the transaction ``IDENTITY``."""
-    services = tmp_path / "acme" / "services"
-    services.mkdir(parents=True)
-    (services / "worker.tsm").write_text("TSM_COMMAND='sleep 600'\nTSM_MIN_HEALTHY=500ms\n")
-    origin = source.read(services.parent)
+    stage(scope, tmp_path / "acme", IDENTITY, "TSM_COMMAND='sleep 600'\nTSM_MIN_HEALTHY=500ms\n", lease)
+    return scope
+
+
+def stage(scope, org: Path, identity: str, definition: str, lease: float) -> None:
+    """Stage a release of one service, as a controller does after it looked at the host."""
+    (org / "services").mkdir(parents=True, exist_ok=True)
+    (org / "services" / "worker.tsm").write_text(definition)
+    origin = source.read(org)
     built = bundle.build(origin, "dev", bundle.services(origin, "dev"), {}, {}, None)
     manifest = built.manifest
     desired = plan.Desired(
         "acme", "dev", "push", origin.digest, release.digest(manifest),
         {"worker": manifest["services"]["worker"]["digest"]}, {"here": ["worker"]}, {}, {},
     )  # fmt: skip
-    observed = {"here": {"services": {}, "current": None, "epoch": 0}}
     scope.environment.prepare()
-    store.unpack(scope.environment, packed(origin))
-    staging.stage(scope, IDENTITY, {
+    observed = {"here": observation.observe(scope)}
+    staging.stage(scope, identity, {
         "plan": plan.plan(observed, desired), "host": "here", "bundle": origin.manifest, "manifest": manifest,
-        "pack": None, "pack_bytes": None, "services": ["worker"], "secrets": {}, "actor": "test", "reason": "",
-        "lift_hold": "", "lease": lease, "probe": {"passes": 1, "spacing": 0.1}, "keep": 5, "heads": {},
+        "pack": None, "pack_bytes": packed(origin), "services": ["worker"], "secrets": {}, "actor": "test",
+        "reason": "", "lift_hold": "", "lease": lease, "probe": {"passes": 1, "spacing": 0.1}, "keep": 5, "heads": {},
     })  # fmt: skip
-    return scope
 
 
-def packed(origin: source.Source) -> io.BytesIO:
-    """A pack with all files of an organization."""
+def packed(origin: source.Source) -> str:
+    """A pack with all files of an organization, as it travels inside a request."""
     contents = {file.entry["sha256"]: file.read() for file in origin.files.values() if file.read}
     index = pack.header((digest, len(data)) for digest, data in contents.items())
-    return io.BytesIO(index + b"".join(contents.values()))
+    return base64.b64encode(index + b"".join(contents.values())).decode("ascii")
 
 
 def ask_agent(scope, state: str) -> dict:
@@ -223,3 +226,22 @@ def test_what_a_newer_version_wrote_is_not_touched(staged, name):
         asked()
     assert caught.value.code == REFUSED
     path.write_text(written)
+
+
+def test_fifty_promotions_leave_no_more_on_a_disk_than_ten(scope, tmp_path):
+    counts, sizes = [], []
+    (tmp_path / "acme" / "files" / "worker").mkdir(parents=True)
+    for number in range(50):
+        (tmp_path / "acme" / "files" / "worker" / "data").write_bytes(bytes([number]) * 100_000)
+        identity = f"{IDENTITY[:-8]}{number:08x}"
+        stage(scope, tmp_path / "acme", identity, "TSM_COMMAND='sleep 600'\nTSM_MIN_HEALTHY=0s\n", LEASE)
+        assert engine.activate(scope, identity)["state"] == transaction.PROBING
+        assert engine.confirm(scope, identity)["state"] == transaction.CONFIRMED
+        files = [path for path in Path(scope.home.root).rglob("*") if path.is_file()]
+        counts.append(len(files))
+        sizes.append(sum(path.stat().st_size for path in files))
+    print(f"after 5, 10, ... promotions: {counts[4::5]} files of {sizes[4::5]} bytes")
+    # The journal and the log of supervisord grow by some lines for each.
+    assert counts[-1] == counts[10]
+    assert sizes[-1] - sizes[10] < 39 * 2000
+    assert len(os.listdir(scope.environment.releases)) == 2 * 5

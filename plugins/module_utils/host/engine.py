@@ -373,7 +373,10 @@ def _forget_ended(scope: Scope) -> None:
     ended = [identity for identity, state in known.items() if not transaction.TRANSITIONS[state]]
     old = ended[:-_KEPT_TRANSACTIONS]
     aborted = {identity for identity in old if known[identity] == transaction.ABORTED}
-    transactions.prune(scope.environment, (set(old) & written) | aborted)
+    forgotten = (set(old) & written) | aborted
+    for identity in forgotten:
+        durable.remove(_deadman_log(scope, identity))
+    transactions.prune(scope.environment, forgotten)
     held = {hold["transaction"] for hold in holds.read(scope.environment).values()}
     evidence.prune(scope, held | set(ended[-_KEPT_TRANSACTIONS:]) | set(known) - set(ended))
 
