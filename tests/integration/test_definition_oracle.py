@@ -5,69 +5,14 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 
 import pytest
-from ansible_collections.tetra.platform.plugins.module_utils.model import command, definition, values
+from ansible_collections.tetra.platform.plugins.module_utils.model import command, definition
 from ansible_collections.tetra.platform.plugins.module_utils.model.errors import TetraError
+from bash_oracle import BASH, GIVEN, HOST, assert_same, bash_sets, ours
 from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
-
-BASH = shutil.which("bash")
-
-# What the host knows; bash gets the same as its environment. HOME is not that of the process that runs the tests.
-HOST = {
-    "HOME": "/home/some one",
-    "USER": "ann",
-    "HOST": "127.0.1.9",
-    "PORT": "8123",
-    "TSM_PORT": "8123",
-    "TETRA_DIR": "/var/lib/té tra*",
-    "TETRA_RELEASE_DIR": "/r",
-}
-GIVEN = {"greeting": "Hello 'w\u00f6rld' $HOME", "empty": ""}
-SCRIPT = r"""
-set -a; source ./service.tsm || exit 9; set +a
-for __name in "${@}"; do
-    declare -n __array="$__name"
-    printf 'ARRAY\0%s\0%s\0' "$__name" "${#__array[@]}"; printf '%s\0' "${__array[@]}"
-done
-exec "$ENV_PROGRAM" -0
-"""
-
-
-def bash_exports(folder, text: str, arrays=()) -> tuple[dict, dict]:
-    """The variables and the arrays that a real bash has after it sourced a file."""
-    (folder / "service.tsm").write_bytes(text.encode())
-    environment = {**HOST, **GIVEN, "ENV_PROGRAM": shutil.which("env"), "PATH": "/nonexistent", "LC_ALL": "C.UTF-8"}
-    result = subprocess.run(
-        [BASH, "--norc", "--noprofile", "-c", SCRIPT, "bash", *arrays],
-        cwd=folder, env=environment, capture_output=True, check=False, timeout=20,
-    )  # fmt: skip
-    assert result.returncode == 0, (text, result.stderr)
-    fields = result.stdout.decode().split("\0")[:-1]
-    found = {}
-    while fields and fields[0] == "ARRAY":
-        name, count = fields[1], int(fields[2])
-        found[name] = fields[3 : 3 + count]
-        fields = fields[3 + max(count, 1) :]
-    return dict(field.split("=", 1) for field in fields), found
-
-
-def ours(text: str, folder) -> tuple[dict, dict]:
-    """The same from our own reader, with everything that only the host knows filled in."""
-    read = definition.parse(text, "service.tsm", GIVEN)
-    host = {**HOST, "PWD": str(folder), "PATH": "/nonexistent"}
-    arrays = {name: [values.resolve(word, host, {}) for word in words] for name, words in read.arrays.items()}
-    return {name: values.resolve(value, host, {}) for name, value in read.values.items()}, arrays
-
-
-def assert_same(folder, text: str) -> None:
-    mine, arrays = ours(text, folder)
-    theirs, their_arrays = bash_exports(folder, text, tuple(arrays))
-    assert mine == {name: theirs.get(name) for name in mine}, text
-    assert arrays == their_arrays, text
 
 
 @pytest.fixture(scope="module")
@@ -205,7 +150,7 @@ def test_what_is_not_refused_means_the_same_to_bash(folder, start, middle, end):
 @pytest.mark.parametrize("text", ["A=1\r\nexport B=\"two\r\nlines\"\r\n# comment\r\nC=('no' \\\r\n b)\r\n", "A=x\r\n"])
 def test_line_ends_of_windows_are_those_of_unix(folder, text):
     mine, arrays = ours(text, folder)
-    theirs, their_arrays = bash_exports(folder, text.replace("\r\n", "\n"), tuple(arrays))
+    theirs, their_arrays = bash_sets(folder, text.replace("\r\n", "\n"), tuple(arrays))
     assert (mine, arrays) == ({name: theirs[name] for name in mine}, their_arrays)
 
 

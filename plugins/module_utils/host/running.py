@@ -185,7 +185,7 @@ def launch_file(scope: Scope, release: str, manifest: Mapping, name: str, secret
     variables = host_variables(scope, release, name, entry["ports"], user)
     own_files = f"files/{name}"
     has_own = any(path.startswith(f"{own_files}/") for path in manifest["files"])
-    default = os.path.join(folder, own_files) if has_own else folder
+    default = variables["TETRA_SERVICE_DIR"] = os.path.join(folder, own_files) if has_own else folder
     cwd = os.path.join(default, values.resolve(service.cwd, variables, {})) if service.cwd else default
     variables["PWD"] = os.path.normpath(cwd)
     own = {key: values.resolve(value, variables, secrets) for key, value in service.environment.items()}

@@ -9,7 +9,8 @@ What is understood, from the top down::
     assignment  := NAME "=" ( word | "(" { word | comment } ")" )
     word        := { characters | "\\" character | 'text' | "quoted" | expansion }, "~" at its start is HOME
     quoted      := { characters | "\\" one of $ ` " \\ | expansion }
-    expansion   := "$" NAME | "${" NAME "}" | "${" NAME ":-" word "}" | "${secret:" NAME "}"
+    expansion   := "$" NAME | "${" NAME "}" | "${" NAME ":-" word "}" | "${secret:" NAME "}" | folder
+    folder      := "$(dirname " "${BASH_SOURCE[0]}" ")" | "$(cd " folder " && pwd)", where the file itself is
 
 A backslash at the end of a line continues the line. Everything else that bash knows is an error which says where it
 is, what it is and what to write instead. The oracle for every rule here is bash itself: see
@@ -44,6 +45,15 @@ _EXPORT = re.compile(r"export(?=[ \t]|\\\n)")
 _SINGLE = re.compile(r"[^']*")
 _CONTINUED = re.compile(r"(?:\\\n)+")
 _CONTINUED_NAME = re.compile(r"(?:\\\n)+[A-Za-z0-9_]")
+# How a definition names its own folder: nothing is run for that, as the host knows where it is.
+_ITSELF = r"""(?:"\$\{BASH_SOURCE(?:\[0\])?\}"|"\$BASH_SOURCE"|\$\{BASH_SOURCE(?:\[0\])?\}|\$BASH_SOURCE)"""
+_DIRNAME = rf"\$\([ \t]*dirname[ \t]+(?:--[ \t]+)?{_ITSELF}[ \t]*\)"
+_QUIETLY = r"(?:[ \t]*&?>[ \t]*/dev/null(?:[ \t]+2>&1)?)?"
+_ABSOLUTE = (
+    rf"""\$\([ \t]*cd[ \t]+(?:-P[ \t]+)?(?:--[ \t]+)?(?:"{_DIRNAME}"|{_DIRNAME}){_QUIETLY}"""
+    r"[ \t]*(?:&&|;)[ \t]*pwd(?:[ \t]+-P)?[ \t]*\)"
+)
+_OWN_FOLDER = re.compile(f"{_DIRNAME}|{_ABSOLUTE}")
 _END_OF_WORD = " \t\n;"
 _OPERATORS = frozenset("&|<>()")
 # Runs of characters without a meaning of their own, by where they stand.
@@ -361,7 +371,7 @@ class _Words:
             self.cursor.take(2)
             return self._braces(kind, start)
         if after in ("(", "["):
-            raise self.cursor.shell()
+            return self._own_folder(kind, start)
         if self.cursor.peek(3)[1:] == "\\\n":
             raise self.cursor.error("found a dollar sign at the end of a line", "write its name on the same line")
         if after in ("'", '"') and kind not in ("quoted", "text"):
@@ -376,6 +386,12 @@ class _Words:
         if after and after in "0123456789@*#?$!-":
             raise self.cursor.error(f"found a parameter of a shell: ${after}", _WRITE_VALUES, start)
         return "$"
+
+    def _own_folder(self, kind: str, start: int) -> Value:
+        """The only command substitution that is understood: the folder of the definition itself."""
+        if not self.cursor.match(_OWN_FOLDER):
+            raise self.cursor.shell()
+        return self._split_safe(self._known("TETRA_SERVICE_DIR", None, start), kind, start)
 
     def _braces(self, kind: str, start: int) -> Value:
         """The rest of an expansion after ``${``."""

@@ -22,7 +22,7 @@ PORT_VARIABLES = frozenset({"PORT", "TSM_PORT"})
 # What only the host knows. A definition may refer to these without setting them.
 HOST_VARIABLES = PORT_VARIABLES | {
     "HOME", "HOST", "PWD", "TETRA_ADDRESS", "TETRA_DIR", "TETRA_ENV", "TETRA_ORG", "TETRA_RELEASE",
-    "TETRA_RELEASE_DIR", "TETRA_SRC", "USER",
+    "TETRA_RELEASE_DIR", "TETRA_SERVICE_DIR", "TETRA_SRC", "USER",
 }  # fmt: skip
 
 # Defaults may hold values that hold defaults; deeper than this is an attack or a mistake.
