@@ -85,6 +85,12 @@ def test_an_environment_without_releases_is_seen_as_that(host):
     assert host("tsm_service_info", org="acme", env="dev")["services"] == {}
 
 
+def test_a_journal_in_which_nothing_happened_is_empty(host):
+    found = host("journal_info", org="acme", env="dev")
+    assert (found["records"], found["damage"], found["head"]) == ([], None, {"seq": 0, "hash": ""})
+    assert (found["current"], found["open"]) == (None, False)
+
+
 def test_a_check_of_a_closed_port_is_unhealthy_and_does_not_fail(host):
     result = host("health_check", checks=[{"name": "closed", "address": "127.0.74.9", "port": 9}])
     assert result["healthy"] is False

@@ -128,6 +128,26 @@ def test_what_did_not_change_is_not_restarted(promoted):
     assert moved == {"api"}
 
 
+def test_the_history_is_that_of_all_hosts_and_who_tampers_is_named_with_the_record(promoted):
+    run = promoted.play("history", tetra_env="staging", tetra_history_lines=3)
+    assert (run.outcome, run.result["doubts"]) == ("unchanged", []), run.output
+    newest = run.result["entries"][-1]
+    assert (newest["outcome"], newest["hosts"]) == ("applied", dict.fromkeys(STAGING, "applied"))
+    assert newest["to"] == promoted.status("staging")["staging-1"]["current"]
+    assert newest["time"] in run.output
+    journal = promoted.environment("staging-2") / "journal.jsonl"
+    written = journal.read_bytes()
+    lines = written.splitlines(keepends=True)
+    # The last record is cut off; then one in the middle is changed.
+    for tampered, seq in ((lines[:-1], len(lines)), ([lines[0].replace(b'"seq":1', b'"seq":7'), *lines[1:]], 1)):
+        journal.write_bytes(b"".join(tampered))
+        run = promoted.play("history", tetra_env="staging")
+        assert (run.outcome, run.code != 0) == ("refused", True)
+        assert [(doubt["host"], doubt["seq"]) for doubt in run.result["doubts"]] == [("staging-2", seq)]
+        assert f"staging-2: the journal cannot be trusted from record {seq} on" in run.output
+    journal.write_bytes(written)
+
+
 def test_a_rollback_brings_back_a_removed_service_with_its_old_secret(promoted):
     release = promoted.status("staging")["staging-1"]["current"]
     seen = promoted.ask("staging-1", API, "/secret")

@@ -402,6 +402,7 @@ def _end(scope: Scope, found: Transaction, state: str, cause: Cause) -> None:
 
 def _journal(scope: Scope, found: Transaction, state: str, cause: Cause) -> None:
     record = found.record
+    decided = transactions.decision(scope.environment, found.identity) or {}
     if any(old.get("transaction") == found.identity for old in journal.read(scope.environment)):
         return
     journal.append(
@@ -420,6 +421,8 @@ def _journal(scope: Scope, found: Transaction, state: str, cause: Cause) -> None
             "check": cause.check,
             "plan": record["plan_id"],
             "heads": record["heads"],
+            # Who is to have such a record, too.
+            "hosts": decided.get("hosts", []) if state == transaction.CONFIRMED else [],
             "time": now(),
             "seconds": round(transactions.age(scope.environment, found), 1),
         },

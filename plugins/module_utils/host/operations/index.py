@@ -28,6 +28,12 @@ def _health() -> ModuleType:
     return health
 
 
+def _journals() -> ModuleType:
+    from . import journals
+
+    return journals
+
+
 def _ports() -> ModuleType:
     from . import ports
 
@@ -47,6 +53,7 @@ OPERATIONS: Mapping[str, Callable[[], ModuleType]] = {
     "deploy_pack": _deployment,
     "environment_host": _deployment,
     "health_check": _health,
+    "journal_info": _journals,
     "port_registry": _ports,
     "port_registry_info": _ports,
     "release": _deployment,
