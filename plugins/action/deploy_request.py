@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from pathlib import Path
 
 from ansible.inventory.manager import InventoryManager
@@ -32,8 +31,8 @@ class ActionModule(ControllerAction):
         source_hosts = _hosts(origin, task_vars) if origin else []
         every = sorted({*hosts, *source_hosts})
         self._check_limit(every, task_vars)
-        org = self._org(task_vars)
-        directory = self._org_directory(org, task_vars) if action == "push" else None
+        org = self.org(task_vars)
+        directory = self.org_directory(org, task_vars) if action == "push" else None
         if directory:
             _check_source(org, directory, target, policy.aliases(environments))
         return {
@@ -64,13 +63,6 @@ class ActionModule(ControllerAction):
         if not word:
             raise TetraError(f"{name} is not set", hint=f"say which one with -e {name}=NAME")
         return str(word)
-
-    def _org(self, task_vars: dict) -> str:
-        org = self.variable("tetra_org", task_vars)
-        if not org:
-            raise TetraError("tetra_org is not set", hint="say which organization with -e tetra_org=NAME")
-        units.check_name("organization", str(org))
-        return str(org)
 
     def _source(self, action: str, environments: dict, target: policy.Environment, task_vars: dict):
         if action == "push" and target.promotes_from and not target.allow_push:
@@ -113,19 +105,6 @@ class ActionModule(ControllerAction):
                 hint="an environment is moved as a whole; run without --limit",
                 code=REFUSED,
             )
-
-    def _org_directory(self, org: str, task_vars: dict) -> str:
-        places = [self.variable("tetra_orgs_dir", task_vars), os.path.join(os.getcwd(), "orgs")]
-        inventories = task_vars.get("ansible_inventory_sources") or []
-        places += [os.path.join(path if os.path.isdir(path) else os.path.dirname(path), "orgs") for path in inventories]
-        tried = [os.path.normpath(os.path.join(str(place), org)) for place in places if place]
-        for path in tried:
-            if os.path.isdir(path):
-                return path
-        raise TetraError(
-            f"organization {org} was not found; tried {', '.join(tried)}",
-            hint="set tetra_orgs_dir to the folder that holds the directories of your organizations",
-        )
 
     def _terms(self, action: str, target: policy.Environment, task_vars: dict) -> dict:
         names = ("awx_user_name", "tower_user_name", "tetra_actor")

@@ -280,7 +280,7 @@ def _base(path: str) -> str:
 
 
 def _error(error: TetraError) -> Finding:
-    return Finding(ERROR, "invalid", error.message, hint=error.hint)
+    return error.findings[0] if error.findings else Finding(ERROR, "invalid", error.message, hint=error.hint)
 
 
 def _suggestion(name: str, known: Iterable[str]) -> str:

@@ -4,7 +4,10 @@
 
 from __future__ import annotations
 
+import os
+
 from ansible.plugins.action import ActionBase
+from ansible_collections.tetra.platform.plugins.module_utils.model import units
 from ansible_collections.tetra.platform.plugins.module_utils.model.errors import TetraError
 from ansible_collections.tetra.platform.plugins.plugin_utils import run
 
@@ -40,3 +43,28 @@ class ControllerAction(ActionBase):
     def result_file(self, task_vars: dict) -> str | None:
         """Where the user wants the result as JSON, if anywhere."""
         return self.variable("tetra_result_file", task_vars)
+
+    def org(self, task_vars: dict) -> str:
+        """The name of the organization that is asked for."""
+        org = self.variable("tetra_org", task_vars)
+        if not org:
+            raise TetraError("tetra_org is not set", hint="say which organization with -e tetra_org=NAME")
+        units.check_name("organization", str(org))
+        return str(org)
+
+    def org_directory(self, org: str, task_vars: dict) -> str:
+        """The directory of an organization.
+
+        :raises TetraError: listing the places that were tried.
+        """
+        places = [self.variable("tetra_orgs_dir", task_vars), os.path.join(os.getcwd(), "orgs")]
+        inventories = task_vars.get("ansible_inventory_sources") or []
+        places += [os.path.join(path if os.path.isdir(path) else os.path.dirname(path), "orgs") for path in inventories]
+        tried = [os.path.normpath(os.path.join(str(place), org)) for place in places if place]
+        for path in tried:
+            if os.path.isdir(path):
+                return path
+        raise TetraError(
+            f"organization {org} was not found; tried {', '.join(tried)}",
+            hint="set tetra_orgs_dir to the folder that holds the directories of your organizations",
+        )

@@ -183,7 +183,8 @@ def _deploy(request: Mapping, answers: Answers) -> Goal:
     services = bundle.services(origin, request["env"], request["aliases"], request["protected"])
     for host, known in answers.secrets.items():
         secrets.check_known(services.services, known, host, services.places)
-    allocated = _ports(services, request, answers)
+    owner = f"{request['org']}/{request['env']}"
+    allocated = ports_of(services, owner, request["port_range"], _hosts(answers.observed))
     built = bundle.build(origin, request["env"], services, allocated, *_secret_digests(answers.observed))
     placed = placement.place(list(services.services), services.placement, services.once, answers.groups)
     manifest = built.manifest
@@ -226,17 +227,29 @@ def _unpack(data: bytes) -> dict[str, bytes]:
     return blobs
 
 
-def _ports(services: bundle.Services, request: Mapping, answers: Answers) -> dict[str, int]:
-    hosts = {
+def _hosts(observed: Mapping[str, Mapping]) -> dict[str, ports.HostPorts]:
+    return {
         name: ports.HostPorts(ports_file.Registry.from_wire(host["registry"]), host["listeners"], host["address"])
-        for name, host in answers.observed.items()
+        for name, host in observed.items()
     }
-    port_range = ports.resolve_range(request["port_range"], services.port_ranges, hosts, request["env"])
+
+
+def ports_of(
+    services: bundle.Services, owner: str, wanted_range: str | None, hosts: Mapping[str, ports.HostPorts]
+) -> dict[str, int]:
+    """The port of each service that has one.
+
+    :param owner: ``org/env``.
+    :param wanted_range: ``port_range`` of the environment.
+    :param hosts: what is known of the ports of each host.
+    :raises TetraError: as ``ports.allocate``.
+    """
+    port_range = ports.resolve_range(wanted_range, services.port_ranges, hosts, owner.partition("/")[2])
     wanted = [
         ports.Request(name, found.port.kind, found.port.number, found.port.name, services.pins.get(name))
         for name, found in services.services.items()
     ]
-    return ports.allocate(wanted, hosts, f"{request['org']}/{request['env']}", port_range)
+    return ports.allocate(wanted, hosts, owner, port_range)
 
 
 def _secret_digests(observed: Mapping[str, Mapping]) -> tuple[dict, str | None]:

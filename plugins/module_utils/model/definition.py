@@ -25,7 +25,7 @@ import re
 from collections.abc import Iterable, Mapping
 
 from . import values
-from .errors import TetraError
+from .errors import TetraError, at
 from .units import nearest
 from .values import Value
 
@@ -188,9 +188,9 @@ class _Cursor:
         return line, position - self._lines[line - 1] + 1
 
     def error(self, message: str, hint: str, position: int | None = None) -> TetraError:
-        line, column = self.place(self.position if position is None else position)
-        place = f"{self.path}:{line}:{column}: " if self.path else ""
-        return TetraError(f"{place}{message}", hint=hint)
+        if not self.path:
+            return TetraError(message, hint=hint)
+        return at(self.path, *self.place(self.position if position is None else position), message, hint)
 
     def shell(self, position: int | None = None, otherwise: str = "a command") -> TetraError:
         """The error for shell code: what it is that stands at the position, and what to write instead."""

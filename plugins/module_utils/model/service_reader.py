@@ -11,7 +11,7 @@ from typing import Any
 
 from . import checks, command, launch_script, units, values
 from .definition import Definition, expand
-from .errors import WARNING, Finding, TetraError
+from .errors import WARNING, Finding, TetraError, at
 from .service import HARDENING, HONOURED, REPORTED, RESTARTS, Service
 from .units import PortRequest
 from .values import Value
@@ -151,10 +151,8 @@ class _Keys:
 
     def error(self, name: str, message: str, hint: str) -> TetraError:
         if name in self.overridden:
-            return TetraError(f"{self.definition.path}: {name}, as set by the environment: {message}", hint=hint)
-        line, column = self.definition.places.get(name, (0, 0))
-        place = f"{self.definition.path}:{line}:{column}" if line else self.definition.path
-        return TetraError(f"{place}: {name}: {message}", hint=hint)
+            return at(self.definition.path, 0, 0, f"{name}, as set by the environment: {message}", hint)
+        return at(self.definition.path, *self.definition.places.get(name, (0, 0)), f"{name}: {message}", hint)
 
     def remark(self, name: str, code: str, message: str, hint: str = "") -> None:
         """Keep a warning on a key."""

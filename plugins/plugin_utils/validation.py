@@ -1,0 +1,118 @@
+# Copyright: tetra.platform contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Everything that can be said of an organization before any host is asked, for every environment at once."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
+
+from ansible_collections.tetra.platform.plugins.module_utils.model import placement, policy, ports, ports_file
+from ansible_collections.tetra.platform.plugins.module_utils.model.errors import ERROR, WARNING, Finding, TetraError
+from ansible_collections.tetra.platform.plugins.plugin_utils import bundle, planning, secrets, source
+from ansible_collections.tetra.platform.plugins.plugin_utils.source import Source
+
+# Digests are made on hosts; what a template or a manifest looks like does not depend on them.
+_NO_DIGEST = "0" * 64
+
+
+@dataclasses.dataclass(frozen=True)
+class Host:
+    """What the inventory says of a host: its groups, and the names in its ``tetra_secrets``."""
+
+    groups: Sequence[str]
+    secrets: Collection[str]
+
+
+def validate(
+    directory: str, org: str, environments: Mapping[str, policy.Environment], hosts: Mapping[str, Mapping[str, Host]]
+) -> dict[str, list[Finding]]:
+    """Look at an organization as each environment would have it.
+
+    :param hosts: environment to its hosts; without any, only what does not depend on hosts is looked at.
+    :returns: environment to what was found, errors first. What only a running host can tell is not among it.
+    """
+    try:
+        origin = source.read(Path(directory))
+    except TetraError as error:
+        return {name: _findings(error) for name in environments}
+    aliases = policy.aliases(environments)
+    return {
+        name: sorted(_Look(origin, org, found, aliases, hosts.get(name, {})).findings(), key=_order)
+        for name, found in environments.items()
+    }
+
+
+@dataclasses.dataclass(frozen=True)
+class _Look:
+    """One organization, one environment."""
+
+    origin: Source
+    org: str
+    environment: policy.Environment
+    aliases: Mapping[str, str]
+    hosts: Mapping[str, Host]
+
+    def findings(self) -> list[Finding]:
+        """What is wrong; a step that fails does not keep the next from being tried, unless that needs it."""
+        if self.origin.org.name != self.org:
+            hint = "ask for that name, or correct `name`"
+            message = f"it names the organization {self.origin.org.name}, not {self.org}"
+            return [Finding(ERROR, "name", message, "org.toml", hint=hint)]
+        found: list[Finding] = []
+        services = _tried(found, self._services)
+        if services is None:
+            return found
+        found += services.findings
+        _tried(found, lambda: self._placed(services))
+        # Templates name ports, so that they are to be looked at as well takes some.
+        some = {name: 1 for name, one in services.services.items() if one.port.kind != "none"}
+        allocated = _tried(found, lambda: self._ports(services))
+        found += self._secrets(services)
+        _tried(found, lambda: self._built(services, some if allocated is None else allocated))
+        return found
+
+    def _services(self) -> bundle.Services:
+        return bundle.services(self.origin, self.environment.name, self.aliases, self.environment.protected)
+
+    def _placed(self, services: bundle.Services) -> None:
+        groups = {name: host.groups for name, host in self.hosts.items()}
+        if groups:
+            placement.place(list(services.services), services.placement, services.once, groups)
+
+    def _ports(self, services: bundle.Services) -> dict[str, int]:
+        """The ports that hosts would give on which nothing else is."""
+        empty = ports.HostPorts(ports_file.Registry(), [], "")
+        owner = f"{self.org}/{self.environment.name}"
+        hosts = dict.fromkeys(self.hosts or ["any"], empty)
+        return planning.ports_of(services, owner, self.environment.port_range, hosts)
+
+    def _secrets(self, services: bundle.Services) -> list[Finding]:
+        """A vault may be closed to whoever validates, so a secret that is not there is only a warning."""
+        found: list[Finding] = []
+        for name, host in self.hosts.items():
+            _tried(found, lambda name=name, host=host: secrets.check_known(
+                services.services, host.secrets, name, services.places))
+        return [dataclasses.replace(finding, severity=WARNING) for finding in found]
+
+    def _built(self, services: bundle.Services, allocated: Mapping[str, int]) -> None:
+        digests = dict.fromkeys(secrets.used(services.services), _NO_DIGEST)
+        bundle.build(self.origin, self.environment.name, services, allocated, digests, None)
+
+
+def _tried(found: list[Finding], work: Callable):
+    """What ``work`` returns, or None when it fails, which is then a finding."""
+    try:
+        return work()
+    except TetraError as error:
+        found += _findings(error)
+        return None
+
+
+def _findings(error: TetraError) -> list[Finding]:
+    return list(error.findings) or [Finding(ERROR, error.code, error.message, hint=error.hint)]
+
+
+def _order(finding: Finding) -> tuple:
+    return finding.severity != ERROR, finding.file, finding.line, finding.column
