@@ -32,7 +32,8 @@ class ActionModule(ControllerAction):
 
 def _cause(heard: dict) -> dict:
     """Why hosts are taken back. A check that failed is a verdict on the bundle for all; a lost host is none."""
-    for host, record in sorted(heard.items()):
-        if record.get("check"):
-            return {"reason": f"{host}: {record['detail']}", "check": record["check"], "verdict": True}
+    told = [(host, record) for host, record in sorted(heard.items()) if record.get("detail") or record.get("check")]
+    for host, record in sorted(told, key=lambda one: not one[1].get("check")):
+        check = record.get("check", "")
+        return {"reason": f"{host}: {record['detail']}", "check": check, "verdict": bool(check)}
     return {"reason": "not every host of the environment could be switched", "check": "", "verdict": False}

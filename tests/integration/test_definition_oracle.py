@@ -8,7 +8,7 @@ import re
 import subprocess
 
 import pytest
-from ansible_collections.tetra.platform.plugins.module_utils.model import command, definition
+from ansible_collections.tetra.platform.plugins.module_utils.model import command, definition, definition_text, values
 from ansible_collections.tetra.platform.plugins.module_utils.model.errors import TetraError
 from bash_oracle import BASH, GIVEN, HOST, assert_same, bash_sets, ours
 from hypothesis import HealthCheck, assume, example, given, settings
@@ -120,6 +120,43 @@ def test_a_definition_sets_what_bash_sets(folder, text):
         assume("several variables" not in error.message)
         raise
     assert_same(folder, text)
+
+
+@settings(max_examples=100, suppress_health_check=list(HealthCheck))
+@given(text=files())
+@example(text="A=${HOME}~\nC=\\~\nexport HOME=\"$PWD\" PWD=$HOME\nD=\nE=()\nexport F\n")
+@example(text='A=${NO:-"a b" \'c\'}${HOST:-"it\'s } \\" <(x)"}\n')
+@example(text="ARGS=(\"$HOME\" \"${HOST:-a b}\" '' '$x')\nTSM_CWD=$(dirname $BASH_SOURCE)\nT=${secret:TOKEN}x\n")
+def test_what_was_read_is_written_so_that_it_is_read_again(folder, text):
+    try:
+        read = definition.parse(text, "service.tsm", GIVEN)
+    except TetraError as error:
+        assume("several variables" not in error.message)
+        raise
+    written = definition_text.to_tsm(read)
+    again = definition.parse(written, "service.tsm", {})
+    assert (again.values, again.arrays) == (read.values, read.arrays), written
+    assert again.exported >= read.exported
+    if not any(map(values.secrets_in, read.values.values())):
+        assert_same(folder, written)
+
+
+@settings(max_examples=100, suppress_health_check=list(HealthCheck))
+@given(texts=st.dictionaries(st.sampled_from(["A", "B", "TSM_COMMAND"]), st.text("a $`\\\"'{}~#é\n", max_size=12)))
+@example(texts={"A": "\\\\${HOME}"})
+@example(texts={"A": "\\$HOME '${HOST:-x}'"})
+def test_texts_for_people_say_the_same(texts):
+    try:
+        written = definition_text.to_tsm(definition_text.from_texts(texts))
+    except TetraError:
+        return
+    read = definition.parse(written, "service.tsm", {})
+    try:
+        shown = definition_text.as_texts(read)
+    except TetraError as error:
+        assert "a backslash before a variable" in error.message
+        return
+    assert definition_text.from_texts(shown).values == read.values
 
 
 SHELL_PIECES = st.sampled_from(

@@ -150,6 +150,15 @@ def test_a_deadman_that_is_killed_is_started_again_and_signs_again(staged):
     assert processes.lives(transactions.signed(staged.environment, IDENTITY, transactions.WATCHER))
 
 
+def test_a_deadman_that_watches_needs_its_file_no_more(staged):
+    engine.activate(staged, IDENTITY)
+    Path(staged.home.bin, "tsm").resolve().unlink()
+    end = time.monotonic() + 3 * LEASE
+    while state(staged) != transaction.ROLLED_BACK and time.monotonic() < end:
+        time.sleep(0.1)
+    assert state(staged) == transaction.ROLLED_BACK
+
+
 def test_without_a_proof_of_health_nothing_is_confirmed_and_the_deadman_takes_the_host_back(staged):
     assert ask_agent(staged, "active")["state"] == transaction.PROBING
     os.unlink(os.path.join(staged.environment.tx, f"{IDENTITY}.proven"))

@@ -4,13 +4,17 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import os
 import signal
 import time
 
 from ..model import transaction
-from . import engine, processes, transactions
+from . import engine, probes, processes, reservations, transactions
 from .scope import Scope
+
+# The engine loads these when it needs them. By then the file of the agent may be gone, and this must work all the same.
+LOADED = (concurrent.futures, probes, reservations)
 
 _INTERVAL = 0.2
 _GRACE = 2.0

@@ -36,13 +36,16 @@ def check_once(scope: Scope, services: Iterable[str]) -> dict[str, health.Sample
     records = {name: running.launch_record(scope, name) for name in services}
     if not records:
         return {}
-    # Not every run checks something.
+    # Not every run checks something, and this is much to load; a thread that loads it could meet half of it.
     import concurrent.futures
+
+    from . import probes
 
     states = scope.supervisor.states(scope.units(records))
     with concurrent.futures.ThreadPoolExecutor(max_workers=min(_WORKERS, len(records))) as pool:
         futures = {
-            name: pool.submit(_sample, scope, record, states[scope.unit(name)]) for name, record in records.items()
+            name: pool.submit(_sample, scope, record, states[scope.unit(name)], probes.check)
+            for name, record in records.items()
         }
         return {name: future.result() for name, future in futures.items()}
 
@@ -105,17 +108,18 @@ def _judge(
     return Report(verdict.state, verdict.reason, describe(record), samples[-5:])
 
 
-def _sample(scope: Scope, record: Mapping, process: ProcessState) -> health.Sample:
+def _sample(scope: Scope, record: Mapping, process: ProcessState, probe: Callable) -> health.Sample:
+    """One check of a service.
+
+    :param probe: ``probes.check``.
+    """
     if process.state != "running" or not process.pid:
         return health.Sample(time.monotonic(), False, False, "", f"the process is {process.state}")
     identity = processes.identity(process.pid) or ""
     check = record["health"]
     if check is None:
         return health.Sample(time.monotonic(), bool(identity), True, identity, "the process is alive")
-    # Not every run checks something, and http is much to load.
-    from . import probes
-
-    result = probes.check(check, scope.settings.address, record["cwd"], record["environment"], record.get("user", ""))
+    result = probe(check, scope.settings.address, record["cwd"], record["environment"], record.get("user", ""))
     detail = evidence.without_secrets(scope, record["release"], result.detail)
     return health.Sample(time.monotonic(), result.ok, _own(scope, record, process.pid), identity, detail)
 

@@ -231,7 +231,9 @@ class Systemd(Supervisor):
         """Start units together. That one ended at once is for the checks to say, but systemd must know all of them."""
         self._systemctl("start", [f"{unit}.service" for unit in starting], may_fail=True)
         listed = _listed(starting)
-        absent = [unit for unit in starting if unit not in listed]
+        # One that has ended already may be forgotten, until somebody asks for it by its name.
+        states = self.states([unit for unit in starting if unit not in listed])
+        absent = [unit for unit, state in states.items() if state.state == ABSENT]
         if absent:
             message = f"systemd does not take the unit {', '.join(absent)}"
             raise TetraError(message, hint=f"run systemd-analyze verify {absent[0]}.service", code=REFUSED)
