@@ -151,7 +151,7 @@ def test_a_deadman_that_is_killed_is_started_again_and_signs_again(staged):
 
 
 def test_a_deadman_that_watches_needs_its_file_no_more(staged):
-    engine.activate(staged, IDENTITY)
+    assert ask_agent(staged, "active")["state"] == transaction.PROBING
     Path(staged.home.bin, "tsm").resolve().unlink()
     end = time.monotonic() + 3 * LEASE
     while state(staged) != transaction.ROLLED_BACK and time.monotonic() < end:
