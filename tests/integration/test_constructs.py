@@ -6,8 +6,11 @@ place, its reason and what to write instead. Nothing is ever run.
 
 from __future__ import annotations
 
+import json
 import os
 import random
+import subprocess
+import sys
 
 import pytest
 from ansible_collections.tetra.platform.plugins.module_utils.model import definition, service_reader
@@ -208,3 +211,50 @@ def test_of_many_definitions_nearly_all_are_read_with_the_values_of_bash_and_not
     different = [texts[name] for name, mine in read.items() if mine != {key: theirs[name].get(key) for key in mine}]
     assert not different, different[0]
     assert os.path.expanduser("~") != HOST["HOME"]
+
+
+MUTATED = 2000
+READER = """
+import json, sys, tracemalloc
+from ansible_collections.tetra.platform.plugins.module_utils.model import definition
+from ansible_collections.tetra.platform.plugins.module_utils.model.errors import TetraError
+texts = json.load(sys.stdin)
+tracemalloc.start()
+read = most = 0
+for text in texts:
+    tracemalloc.reset_peak()
+    before = tracemalloc.get_traced_memory()[0]
+    try:
+        definition.parse(text, "x.tsm", {})
+        read += 1
+    except TetraError:
+        pass
+    most = max(most, tracemalloc.get_traced_memory()[1] - before)
+print(read, most)
+"""
+PIECES = [*"\"'$`\\{}()\n#~\0\x1b€", "${A:-", "$(", "<<", "=(", "\\\n", "${secret:"]
+
+
+def mutated(chance: random.Random, text: str) -> str:
+    """A file of which pieces were lost, doubled, moved or replaced by something that means much to a shell."""
+    for _ in range(chance.randint(1, 6)):
+        start = chance.randrange(len(text) + 1)
+        end = min(len(text), start + chance.choice([1, 1, 5, 40]))
+        often = chance.choice([1, 2, 5000])
+        piece = chance.choice(["", text[start:end] * often, chance.choice(PIECES) * often])
+        text = text[:start] + piece + text[end:]
+    return text
+
+
+def test_mutated_definitions_never_crash_hang_or_take_much_memory(tmp_path):
+    chance = random.Random(SEED)
+    texts = [mutated(chance, Writer(chance, str(tmp_path / "canary")).file()) for _ in range(MUTATED)]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    done = subprocess.run([sys.executable, "-c", READER], input=json.dumps(texts), env=environment, capture_output=True,
+                          text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr[-2000:]
+    read, most = map(int, done.stdout.split())
+    print(f"{read} of {MUTATED} mutated files are read, the others refused; one took at most {most / 2**20:.1f} MiB")
+    assert 0 < read < MUTATED
+    assert most < 64 * 2**20
+    assert not (tmp_path / "canary").exists()
