@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from ansible_collections.tetra.platform.plugins.module_utils.model import plan, transaction
-from ansible_collections.tetra.platform.plugins.plugin_utils import planning, run, run_folder
+from ansible_collections.tetra.platform.plugins.plugin_utils import plan_file, planning, run, run_folder
 from ansible_collections.tetra.platform.plugins.plugin_utils.controller import ControllerAction
 from ansible_collections.tetra.platform.plugins.plugin_utils.planning import Answers
 
@@ -23,6 +23,7 @@ class ActionModule(ControllerAction):
         if not request["terms"]["lift_hold"]:
             plan.check_movable(answers.observed, goal.desired.bundle)
         record = plan.plan(answers.observed, goal.desired)
+        self._held_against_files(record, goal, task_vars)
         common = {
             "plan": record,
             "plan_id": plan.plan_id(record),
@@ -47,6 +48,14 @@ class ActionModule(ControllerAction):
         }
         blobs = {digest: goal.contents[digest] for digests in missing.values() for digest in digests}
         return {"changed": False, **common, **shown, "folder": run_folder.make(laid, blobs)}
+
+    def _held_against_files(self, record: dict, goal: planning.Goal, task_vars: dict) -> None:
+        """Keep the plan where the user wants it, and see to it that it is the one that the user has."""
+        approved, wanted = self.variable("tetra_plan", task_vars), self.variable("tetra_plan_file", task_vars)
+        if approved:
+            plan_file.check(str(approved), record, goal.bundle_manifest)
+        if wanted:
+            plan_file.write(str(wanted), record, goal.bundle_manifest)
 
     def failed_details(self, task_vars: dict) -> dict:
         """Which request it was, and that no host was moved."""

@@ -33,7 +33,7 @@ EXAMPLES = r"""
   tetra.platform.deploy_plan:
     request: "{{ tetra_request }}"
   run_once: true
-  register: tetra_plan
+  register: tetra_planned
 """
 
 RETURN = r"""

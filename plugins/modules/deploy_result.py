@@ -32,7 +32,7 @@ EXAMPLES = r"""
 - name: Tell how it ended
   tetra.platform.deploy_result:
     request: "{{ tetra_request }}"
-    plan: "{{ tetra_plan }}"
+    plan: "{{ tetra_planned }}"
   run_once: true
   register: tetra_result
 """

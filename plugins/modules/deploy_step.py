@@ -39,7 +39,7 @@ author:
 EXAMPLES = r"""
 - name: See which hosts switch first
   tetra.platform.deploy_step:
-    folder: "{{ tetra_plan.folder }}"
+    folder: "{{ tetra_planned.folder }}"
     phase: switch
     batch: 0
     answers: tetra_staged

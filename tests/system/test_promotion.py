@@ -62,6 +62,31 @@ def test_check_mode_tells_the_plan_and_changes_nothing(promoted):
     assert tree(promoted.state) == before
 
 
+def test_a_plan_is_applied_as_it_was_written_or_not_at_all(promoted, tmp_path):
+    promoted.touch("planned")
+    before, file = tree(promoted.state), tmp_path / "plan.json"
+    planned = promoted.play("plan", tetra_env="dev", tetra_plan_file=os.fspath(file))
+    assert (planned.outcome, tree(promoted.state)) == ("unchanged", before), planned.output
+    promoted.touch("edited in between")
+    refused = promoted.push(tetra_plan=os.fspath(file))
+    assert (refused.outcome, tree(promoted.state)) == ("refused", before)
+    assert "files/api/server.py: changed" in refused.output
+    promoted.restore()
+    promoted.touch("planned")
+    applied = promoted.push(tetra_plan=os.fspath(file))
+    assert applied.outcome == "applied", applied.output
+    assert applied.result["plan_id"] == json.loads(file.read_text())["plan_id"]
+    journal = (promoted.environment("dev-1") / "journal.jsonl").read_text().splitlines()
+    assert json.loads(journal[-1])["plan"] == applied.result["plan_id"]
+    again = promoted.push(tetra_plan=os.fspath(file))
+    assert again.outcome == "refused"
+    assert "host dev-1: it ran" in again.output
+    file.write_text(file.read_text().replace("restart", "keep"))
+    assert promoted.push(tetra_plan=os.fspath(file)).outcome == "invalid"
+    promoted.restore()
+    assert promoted.push().outcome == "applied"
+
+
 def test_what_cannot_be_done_as_it_is_written_is_told_and_does_not_stop_a_run(promoted):
     with (promoted.org / "services" / "site.tsm").open("a") as file:
         file.write("export TSM_MEMORY_LIMIT=64M\nexport TSM_HELTH_CHECK=true\n")

@@ -235,3 +235,42 @@ def summary(record: Mapping) -> str:
             port = record["ports"].get(service)
             lines.append(f"  {service}: {action}" + (f" (port {port})" if port else ""))
     return "\n".join(lines) + "\n"
+
+
+def differences(before: Mapping, after: Mapping) -> list[str]:
+    """What became different from one plan of a run to the next one, as lines for a person.
+
+    :param before: a plan record that came from outside; it may lack anything.
+    """
+    lines = [_difference(key, before.get(key), after[key]) for key in _WHOLE if before.get(key) != after[key]]
+    for key in ("ports", "secrets", "hosts"):
+        old, new = before.get(key), after[key]
+        old = old if isinstance(old, Mapping) else {}
+        lines += [_of_one(key, name, old.get(name), new.get(name)) for name in sorted({*old, *new}, key=str)
+                  if old.get(name) != new.get(name)]
+    return lines
+
+
+_WHOLE = ("format", "kind", "action", "org", "env", "source", "bundle", "release", "terms", "batches")
+
+
+def _difference(key: str, old: object, new: object) -> str:
+    if isinstance(new, str):
+        return f"{key}: it was {str(old)[:12]}, it is {new[:12]}"
+    return f"{key} of the run: changed"
+
+
+def _of_one(key: str, name: str, old: object, new: object) -> str:
+    """How one port, secret or host differs; secrets are told by their digests alone, which say nothing to a person."""
+    if key == "ports":
+        return f"port of {name}: it was {old or 'none'}, it is {new or 'none'}"
+    if key == "secrets":
+        return f"secret {name}: another value"
+    if not isinstance(old, Mapping) or not isinstance(new, Mapping):
+        return f"host {name}: it is {'new' if old is None else 'not there any more'}"
+    if old.get("from") != new["from"]:
+        was, now = old.get("from") or "nothing", new["from"] or "nothing"
+        return f"host {name}: it ran {str(was)[:12]}, it runs {now[:12]}"
+    if old.get("epoch") != new["epoch"]:
+        return f"host {name}: its journal went on from record {old.get('epoch')} to {new['epoch']}"
+    return f"host {name}: other services would be started, restarted or stopped"
