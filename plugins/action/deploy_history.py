@@ -17,7 +17,7 @@ class ActionModule(ControllerAction):
         """The entries and the doubts; see the documentation of the module."""
         request = self._task.args["request"]
         answers = {name: task_vars["hostvars"][name].get("tetra_journal") or {} for name in request["target_hosts"]}
-        journals = {name: _journal(answer) for name, answer in answers.items() if "records" in answer}
+        journals = {name: _journal(answer) for name, answer in answers.items() if _is_journal(answer)}
         silent = [f"{name}: {answer.get('msg', 'the host did not answer')}" for name, answer in answers.items()
                   if name not in journals]
         entries = history.entries(journals)
@@ -32,8 +32,12 @@ class ActionModule(ControllerAction):
         )  # fmt: skip
 
 
+def _is_journal(answer: dict) -> bool:
+    return isinstance(answer.get("records"), list)
+
+
 def _journal(answer: dict) -> history.Journal:
-    return history.Journal(answer["records"], answer["damage"], answer["current"], answer["open"])
+    return history.Journal(answer["records"], answer.get("damage"), answer.get("current"), bool(answer.get("open")))
 
 
 def _outcome(doubts: list, silent: list) -> str:

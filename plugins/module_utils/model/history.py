@@ -94,8 +94,9 @@ def doubts(journals: Mapping[str, Journal]) -> list[Doubt]:
 def _broken(journals: Mapping[str, Journal]) -> Iterator[Doubt]:
     """Chains that are broken, by the word of the host or by our own look at what it sent."""
     for host, said in journals.items():
-        if said.damage and not said.damage.get("torn"):
-            yield Doubt(host, int(said.damage["seq"]), str(said.damage["reason"]))
+        told = said.damage if isinstance(said.damage, dict) else {}
+        if isinstance(told.get("seq"), int) and not told.get("torn"):
+            yield Doubt(host, told["seq"], _text(told, "reason"))
         damage = _trusted(said)[1]
         if damage:
             yield Doubt(host, damage.seq, damage.reason)
@@ -125,7 +126,8 @@ def _against_each_other(journals: Mapping[str, Journal]) -> Iterator[Doubt]:
                     reason = f"it is not the record that {keeper} kept in its own record {by}"
                     yield Doubt(host, min(head["seq"], len(journals[host].records) + 1), reason)
             for identity, by in kept["together"]:
-                if identity not in known[host]:
+                # One that is still on its way writes its record when it ends.
+                if identity not in known[host] and not journals[host].open_transaction:
                     reason = f"it lacks transaction {identity}, which {keeper} confirmed with it in its own record {by}"
                     yield Doubt(host, len(journals[host].records) + 1, reason)
 

@@ -100,6 +100,11 @@ def test_the_only_host_is_compared_with_what_it_runs():
     assert history.doubts({"b": dataclasses.replace(alone["b"], open_transaction=True)}) == []
 
 
+def test_a_host_that_is_still_on_its_way_is_not_doubted():
+    found = fleet(WRITTEN[:-1], f"r{RUNS}")
+    assert history.doubts({**found, "b": dataclasses.replace(found["b"], open_transaction=True)}) == []
+
+
 def test_a_line_that_a_killed_run_left_half_written_is_no_doubt():
     assert history.doubts(fleet([*WRITTEN, b'{"half'])) == []
 
@@ -142,6 +147,6 @@ def test_hosts_that_ended_differently_are_a_partial_run():
 @pytest.mark.parametrize("junk", [{}, {"kind": "transaction"}, {"heads": 7}, {"heads": {"b": 7}}, {"hosts": "b"},
                                   {"kind": [], "host": {}, "seconds": "x", "time": None}])
 def test_what_a_host_makes_up_is_no_accident(junk):
-    journals = {**fleet(), "b": Journal([junk], {"seq": 1, "reason": "x"}, None)}
+    journals = {**fleet(), "b": Journal([junk], junk, None)}
     assert [doubt.host for doubt in history.doubts(journals)] == ["b"]
     history.entries(journals)
