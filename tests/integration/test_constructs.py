@@ -213,7 +213,7 @@ def test_of_many_definitions_nearly_all_are_read_with_the_values_of_bash_and_not
     assert os.path.expanduser("~") != HOST["HOME"]
 
 
-MUTATED = 2000
+MUTATED = 800
 READER = """
 import json, sys, tracemalloc
 from ansible_collections.tetra.platform.plugins.module_utils.model import definition
