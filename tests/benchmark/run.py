@@ -39,6 +39,7 @@ CONTENDERS = {"raw": raw, "ours": ours, "pyinfra": with_pyinfra, "stock": stock}
 
 _SIZES = "20x5,50x5,50x10"
 _SHORT_SIZES = "2x2"
+_SHORT_CONTENDERS = "raw,ours"
 # What takes longer is not done again.
 _LONG = 60.0
 _TERMS = """\
@@ -78,15 +79,16 @@ def main(arguments: list[str]) -> int:
 
 def _options(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--short", action="store_true", help=f"only {_SHORT_SIZES}: whether all of this still works")
+    parser.add_argument("--short", action="store_true", help=f"only {_SHORT_CONTENDERS} at {_SHORT_SIZES}")
     parser.add_argument("--sizes", default=None, help=f"services x hosts; {_SIZES}")
-    parser.add_argument("--only", default=",".join(CONTENDERS), help="contenders; all of them: %(default)s")
+    parser.add_argument("--only", default=None, help=f"contenders; all of them: {','.join(CONTENDERS)}")
     parser.add_argument("--stock-sizes", default=None, help="the sizes at which stock, which takes minutes, takes part")
     parser.add_argument("--repeat", type=int, default=1, metavar="N", help="print the median of N runs; once is enough "
                         f"for what takes longer than {_LONG:.0f} s")
     parser.add_argument("--json", metavar="FILE", help="write the figures to a file as well")
     options = parser.parse_args(arguments)
     options.sizes = options.sizes or (_SHORT_SIZES if options.short else _SIZES)
+    options.only = options.only or (_SHORT_CONTENDERS if options.short else ",".join(CONTENDERS))
     options.stock_sizes = options.stock_sizes or options.sizes
     if not set(options.only.split(",")) <= set(CONTENDERS):
         parser.error(f"--only takes {', '.join(CONTENDERS)}")
