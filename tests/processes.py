@@ -1,6 +1,6 @@
 # Copyright: tetra.platform contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How the scripts of this folder run programs: their output is shown, and read for what pytest counted."""
+"""How the scripts of this folder run programs: the output is shown as it comes, and read for what pytest counted."""
 
 from __future__ import annotations
 
@@ -15,12 +15,9 @@ ROOT = Path(__file__).resolve().parent.parent
 _SUMMARY = re.compile(r"=*\s*(?:\d+ [a-z]+(?:, )?)+ in \d")
 
 
-def run(
-    arguments: Sequence[str], environment: Mapping[str, str] | None = None, cwd: Path = ROOT, show: bool = True
-) -> tuple[int, str]:
-    """Run a program.
+def run(arguments: Sequence[str], environment: Mapping[str, str] | None = None, cwd: Path = ROOT) -> tuple[int, str]:
+    """Run a program and show what it says.
 
-    :param show: whether what it says is shown as it comes.
     :returns: its exit code and all that it said.
     """
     lines = []
@@ -29,9 +26,8 @@ def run(
         stderr=subprocess.STDOUT, text=True, errors="replace",
     ) as process:  # fmt: skip
         for line in process.stdout:
-            if show:
-                sys.stdout.write(line)
-                sys.stdout.flush()
+            sys.stdout.write(line)
+            sys.stdout.flush()
             lines.append(line)
     return process.returncode, "".join(lines)
 

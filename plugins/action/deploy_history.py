@@ -37,7 +37,8 @@ def _is_journal(answer: dict) -> bool:
 
 
 def _journal(answer: dict) -> history.Journal:
-    return history.Journal(answer["records"], answer.get("damage"), answer.get("current"), bool(answer.get("open")))
+    current = str(answer["current"]) if answer.get("current") else None
+    return history.Journal(answer["records"], answer.get("damage"), current, bool(answer.get("open")))
 
 
 def _outcome(doubts: list, silent: list) -> str:

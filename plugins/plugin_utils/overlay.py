@@ -23,7 +23,6 @@ RESERVED = ("env", "org", "ports", "services")
 """Names that a template is given besides the environment's own values."""
 
 _KEYS = ("inherit", "values", "environment", "services")
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _SECRET = "${secret:"
 _DEEPEST = 20
@@ -224,7 +223,7 @@ def _full_key(key: str) -> str:
 
 
 def _name_problem(name: str, table: str) -> tuple[str, str] | None:
-    if not _VARIABLE.fullmatch(name):
+    if not values.VARIABLE.fullmatch(name):
         return "is not a name of a variable", "write letters, digits and _, no digit first"
     if table == "environment" and name.startswith("TSM_"):
         return "is a key of a definition, not a variable", f"write it into [services.<name>] as {name[4:]}"

@@ -144,6 +144,7 @@ def test_what_was_read_is_written_so_that_it_is_read_again(folder, text):
 @settings(max_examples=100, suppress_health_check=list(HealthCheck))
 @given(texts=st.dictionaries(st.sampled_from(["A", "B", "TSM_COMMAND"]), st.text("a $`\\\"'{}~#é\n", max_size=12)))
 @example(texts={"A": "\\\\${HOME}"})
+@example(texts={"PATH": ["${HOME}/bin"], "A": "${PATH}", "HOME": "x"})
 @example(texts={"A": "\\$HOME '${HOST:-x}'"})
 def test_texts_for_people_say_the_same(texts):
     try:

@@ -38,7 +38,6 @@ _MAXIMUM_ELEMENTS = 10_000
 
 # People put folders before or after PATH, and every host has one.
 SYMBOLIC = values.HOST_VARIABLES | {"PATH"}
-NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _BLANKS = re.compile(r"(?:[ \t]|\\\n)+")
 _NOTHING = re.compile(r"(?:[ \t\n]+|\\\n|#[^\n]*)+")
 _EXPORT = re.compile(r"export(?=[ \t]|\\\n)")
@@ -378,7 +377,7 @@ class _Words:
             hint = "write the characters themselves in quotes"
             raise self.cursor.error(f"found a special shell quotation: ${after}", hint)
         self.cursor.take()
-        name = self.cursor.match(NAME)
+        name = self.cursor.match(values.VARIABLE)
         if name and _CONTINUED_NAME.match(self.cursor.text, self.cursor.position):
             raise self.cursor.error(f"found the name {name[:60]} going on in the next line", "write ${NAME}", start)
         if name:
@@ -397,7 +396,7 @@ class _Words:
         """The rest of an expansion after ``${``."""
         if self.cursor.peek(7) == "secret:":
             return self._secret(start)
-        name = self.cursor.match(NAME)
+        name = self.cursor.match(values.VARIABLE)
         default = None
         if name and self.cursor.peek(2) == ":-":
             self.cursor.take(2)
@@ -527,7 +526,7 @@ class _File:
 
     def _name(self) -> str:
         start = self.cursor.position
-        name = self.cursor.match(NAME)
+        name = self.cursor.match(values.VARIABLE)
         if len(name) > _MAXIMUM_NAME:
             raise self.cursor.error(f"a name is longer than {_MAXIMUM_NAME} characters", "shorten it", start)
         return name

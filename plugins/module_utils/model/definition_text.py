@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from . import values
-from .definition import NAME, SYMBOLIC, Definition, expand
+from .definition import SYMBOLIC, Definition, expand
 from .errors import TetraError
 from .values import Part, Value
 
@@ -25,14 +25,14 @@ def to_tsm(definition: Definition) -> str:
 
     :raises TetraError: for a word of an array that has a default which no text can say there.
     """
-    # What has the name of something that hosts know comes last, or lines after it would mean that instead.
-    names = sorted([*definition.values, *definition.arrays], key=lambda name: name in SYMBOLIC)
-    last = [name for name in names if name in SYMBOLIC]
-    lines = [_assignment(definition, name) for name in names if name not in last]
-    lines += [f"export {name}" for name in sorted(definition.exported - {*definition.values, *definition.arrays})]
-    if last:
-        # In one statement, whose values are all read before one is set.
-        lines.append("export " + " ".join(f"{name}={_word(definition.values[name])}" for name in last))
+    names = [*definition.values, *definition.arrays]
+    lines = [_assignment(definition, name) for name in names if name not in SYMBOLIC]
+    lines += [f"export {name}" for name in sorted(definition.exported.difference(names))]
+    # What has the name of something that hosts know comes last, or lines after it would mean that instead: the texts in
+    # one statement, whose values are all read before one is set.
+    known = [f"{name}={_word(value)}" for name, value in definition.values.items() if name in SYMBOLIC]
+    lines += [f"export {' '.join(known)}"] if known else []
+    lines += [_assignment(definition, name) for name in definition.arrays if name in SYMBOLIC]
     return "".join(f"{line}\n" for line in lines)
 
 
@@ -118,7 +118,7 @@ def from_texts(texts: Mapping[str, str | Sequence[str]]) -> Definition:
     found: dict[str, Value] = {}
     arrays: dict[str, list[Value]] = {}
     for name, text in texts.items():
-        if not NAME.fullmatch(str(name)):
+        if not values.VARIABLE.fullmatch(str(name)):
             raise TetraError(f"{name!r} is not the name of a variable", hint="use letters, digits and _")
         if isinstance(text, str):
             found[name] = _read(name, text)

@@ -12,10 +12,10 @@ it does any of it, and then nobody needs the standard input that it came from an
 
 from __future__ import annotations
 
-import re
 import shlex
 from collections.abc import Mapping, Sequence
 
+from . import values
 from .errors import REFUSED, TetraError
 
 CANNOT_START = 126
@@ -29,7 +29,6 @@ _KEPT = frozenset({
     "_", "DIRSTACK", "EPOCHREALTIME", "EPOCHSECONDS", "EUID", "FUNCNAME", "GROUPS", "HISTCMD", "LINENO", "OPTIND",
     "PIPESTATUS", "PPID", "RANDOM", "SECONDS", "SHELLOPTS", "SHLVL", "SRANDOM", "UID",
 })  # fmt: skip
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 def text(record: Mapping, starts: str = "") -> str:
@@ -84,7 +83,7 @@ def _enter(folder: str) -> str:
 
 
 def _export(name: str, value: str) -> str:
-    if not _VARIABLE.fullmatch(name) or is_kept(name):
+    if not values.VARIABLE.fullmatch(name) or is_kept(name):
         raise TetraError(f"no shell can give a service the variable {name!r}", hint="use another name", code=REFUSED)
     return f"export {name}={shlex.quote(value)}"
 

@@ -24,6 +24,9 @@ HELD = "keep stopped"
 
 MOVES = (START, RESTART, STOP)
 
+# What a plan says of a run as a whole.
+_WHOLE = ("format", "kind", "action", "org", "env", "source", "bundle", "release", "terms", "batches")
+
 
 @dataclasses.dataclass(frozen=True)
 class Desired:
@@ -249,9 +252,6 @@ def differences(before: Mapping, after: Mapping) -> list[str]:
         lines += [_of_one(key, name, old.get(name), new.get(name)) for name in sorted({*old, *new}, key=str)
                   if old.get(name) != new.get(name)]
     return lines
-
-
-_WHOLE = ("format", "kind", "action", "org", "env", "source", "bundle", "release", "terms", "batches")
 
 
 def _difference(key: str, old: object, new: object) -> str:

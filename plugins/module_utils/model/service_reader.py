@@ -18,7 +18,6 @@ from .values import Value
 
 # Variables with which a definition would load code into programs that are not its own, such as the launcher.
 _HIJACKING = frozenset({"LD_PRELOAD", "LD_LIBRARY_PATH", "LD_AUDIT", "BASH_ENV"})
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _PAIR = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=")
 _WORD = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 _MAXIMUM_COUNT = 1000
@@ -333,7 +332,7 @@ def _environment(keys: _Keys, shared: Mapping[str, Value], pairs: Mapping[str, V
 
 
 def _check_variable(keys: _Keys, name: str) -> None:
-    if not _VARIABLE.fullmatch(name):
+    if not values.VARIABLE.fullmatch(name):
         raise keys.error(name, "is not the name of a variable", "use letters, digits and _, not a digit first")
     if name in _HIJACKING:
         hint = "if the program needs it, set it in the command: env NAME=value program"

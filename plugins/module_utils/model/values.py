@@ -25,6 +25,9 @@ HOST_VARIABLES = PORT_VARIABLES | {
     "TETRA_RELEASE_DIR", "TETRA_SERVICE_DIR", "TETRA_SRC", "USER",
 }  # fmt: skip
 
+VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+"""The name of a variable, as shells have it."""
+
 # Defaults may hold values that hold defaults; deeper than this is an attack or a mistake.
 MAXIMUM_DEPTH = 20
 
