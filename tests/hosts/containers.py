@@ -149,7 +149,8 @@ class Hosts:
         self._write(found)
 
     def down(self) -> None:
-        """End all hosts, and their network."""
+        """End all hosts, and their network; without dockerd nobody could tell what an earlier run left."""
+        images.ensure_docker()
         listed = _docker("ps", "--all", "--quiet", f"--filter=network={self._prefix}").split()
         if listed:
             _docker("rm", "--force", "--volumes", *listed)

@@ -77,6 +77,7 @@ ATTACKS = {
     "everything is cut off": ([], f"r{RUNS}", 1),
     "the last line is torn, and kept by others": ([*WRITTEN[:4], WRITTEN[4][:20]], f"r{RUNS}", 5),
     "the folder is replaced by an old copy": (WRITTEN[:3], "r3", 4),
+    "the folder is replaced by the copy before the last run": (WRITTEN[:-1], f"r{RUNS - 1}", RUNS),
     "it is written anew with a whole chain": (lines(forged(GOOD, 2)), f"r{RUNS}", 3),
 }
 
