@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from ansible_collections.tetra.platform.plugins.module_utils.model import plan, transaction
-from ansible_collections.tetra.platform.plugins.plugin_utils import plan_file, planning, run, run_folder
+from ansible_collections.tetra.platform.plugins.plugin_utils import plan_file, planning, registered, run, run_folder
 from ansible_collections.tetra.platform.plugins.plugin_utils.controller import ControllerAction
 from ansible_collections.tetra.platform.plugins.plugin_utils.planning import Answers
 
@@ -18,7 +18,9 @@ class ActionModule(ControllerAction):
     def work(self, task_vars: dict) -> dict:
         """The plan with all that the next tasks send; see the documentation of the module."""
         request = self._task.args["request"]
-        answers = planning.checked(self._answers(request, task_vars))
+        answers = planning.checked(
+            registered.answers(self._templar, task_vars, request, self._task.args["origin"])
+        )
         goal = planning.goal(request, answers)
         if not request["terms"]["lift_hold"]:
             plan.check_movable(answers.observed, goal.desired.bundle)
@@ -74,22 +76,6 @@ class ActionModule(ControllerAction):
             bundle=record["bundle"], release=record["release"],
         )
         return {**result, "changed": not same}
-
-    def _answers(self, request: dict, task_vars: dict) -> Answers:
-        """What the tasks before have registered of each host, and what the inventory says of it."""
-        variables = task_vars["hostvars"]
-        targets, origin = request["target_hosts"], self._task.args["origin"]
-
-        def registered(name: str, hosts: list[str]) -> dict[str, dict]:
-            return {host: dict(variables[host].get(name) or {}) for host in hosts}
-
-        return Answers(
-            observed=registered("tetra_observed", targets),
-            origin=registered("tetra_source_observed", request["source_hosts"]),
-            pack=dict(variables[origin].get("tetra_pack") or {}) if origin else {},
-            groups={host: list(variables[host]["group_names"]) for host in targets},
-            secrets={host: set(self._templar.template(variables[host].get("tetra_secrets") or {})) for host in targets},
-        )
 
 
 def _before(answers: Answers) -> str:

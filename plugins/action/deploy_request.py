@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from pathlib import Path
 
@@ -32,8 +33,8 @@ class ActionModule(ControllerAction):
         every = sorted({*hosts, *source_hosts})
         self._check_limit(every, task_vars)
         org = self.org(task_vars)
-        directory = self.org_directory(org, task_vars) if action == "push" else None
-        if directory:
+        directory = self._directory(action, origin, org, task_vars)
+        if action == "push":
             _check_source(org, directory, target, policy.aliases(environments))
         return {
             "changed": False,
@@ -71,6 +72,8 @@ class ActionModule(ControllerAction):
                 hint=f"push to {target.promotes_from} and promote, or set allow_push for {target.name}",
                 code=REFUSED,
             )
+        if action == "drift" and target.promotes_from:
+            return _environment(environments, target.promotes_from)
         if action != "promote":
             return None
         origin = _environment(environments, self._word("tetra_from", task_vars))
@@ -81,6 +84,15 @@ class ActionModule(ControllerAction):
                 code=REFUSED,
             )
         return origin
+
+    def _directory(self, action: str, origin, org: str, task_vars: dict) -> str | None:
+        """Where the organization is. To look for drift without it is possible: only what is pending is not known."""
+        if action == "push":
+            return self.org_directory(org, task_vars)
+        if action == "drift" and origin is None:
+            with contextlib.suppress(TetraError):
+                return self.org_directory(org, task_vars)
+        return None
 
     def _removing(self, action: str, hosts: list[str], task_vars: dict) -> str | None:
         if action != "remove_host":

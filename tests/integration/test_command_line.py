@@ -80,7 +80,7 @@ def push(scope, folder: Path, definitions: dict[str, str], ports: dict[str, int]
     index = pack.header((name, len(data)) for name, data in contents.items())
     scope.environment.prepare()
     store.unpack(scope.environment, io.BytesIO(index + b"".join(contents.values())))
-    observed = {"here": {"services": {}, "current": None, "epoch": 0}}
+    observed = {"here": {"services": {}, "current": None, "epoch": 0, "drift": []}}
     identity = IDENTITIES[scope.env]
     staging.stage(scope, identity, {
         "plan": plan.plan(observed, desired), "host": "here", "bundle": origin.manifest, "manifest": manifest,

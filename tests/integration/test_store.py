@@ -54,6 +54,10 @@ def packed(*datas, header=None, tail=b""):
     return io.BytesIO(index + b"".join(datas) + tail)
 
 
+def add_release(environment, manifest):
+    store.add_release(environment, manifest, os.path.join(environment.evidence, "edited"))
+
+
 @pytest.fixture
 def filled(environment, tmp_path):
     store.unpack(environment, packed(*CONTENTS.values()))
@@ -63,7 +67,7 @@ def filled(environment, tmp_path):
 @pytest.fixture
 def added(filled):
     store.add_bundle(filled, bundle_of())
-    store.add_release(filled, release_of())
+    add_release(filled, release_of())
     return filled
 
 
@@ -235,7 +239,7 @@ def test_a_tree_is_what_its_manifest_says(added, tree):
 def test_a_tree_has_its_modes_whatever_the_umask(filled):
     before = os.umask(0o077)
     try:
-        store.add_release(filled, release_of())
+        add_release(filled, release_of())
     finally:
         os.umask(before)
     tree = os.path.join(filled.releases, release.digest(release_of()))
@@ -253,7 +257,7 @@ def test_a_tree_shares_no_file_with_the_blobs(tree):
 def test_a_second_run_writes_nothing(added):
     before = snapshot(added.root)
     store.add_bundle(added, bundle_of())
-    store.add_release(added, release_of())
+    add_release(added, release_of())
     assert snapshot(added.root) == before
 
 
@@ -264,7 +268,7 @@ def test_what_a_killed_run_left_goes_with_the_next_run_though_that_changes_nothi
         pass
     steps = {
         "unpack": lambda: store.unpack(added, packed()),
-        "add_release": lambda: store.add_release(added, release_of()),
+        "add_release": lambda: add_release(added, release_of()),
         "prune": lambda: store.prune(added, {release.digest(release_of())}),
     }
     steps[step]()
@@ -326,15 +330,30 @@ EDITS = [
 def test_an_edit_of_a_tree_is_found_and_made_good(added, tree, path, edit, named):
     edit(os.path.join(tree, path))
     assert store.verify_release(added, os.path.basename(tree)) == named
-    store.add_release(added, release_of())
+    add_release(added, release_of())
     assert store.verify_release(added, os.path.basename(tree)) == []
     assert leftovers(added) == []
+
+
+def test_what_was_not_edited_is_left_alone_and_what_a_person_wrote_is_kept(added, tree):
+    before = {path: snapshot(tree)[path] for path in snapshot(tree) if path.startswith("templates")}
+    append(os.path.join(tree, "files/web/run"))
+    append(os.path.join(tree, "files/web/notes"))
+    add_release(added, release_of())
+    assert {path: snapshot(tree)[path] for path in before} == before
+    kept = os.path.join(added.evidence, "edited", "files", "web")
+    assert {name: open(os.path.join(kept, name), "rb").read() for name in os.listdir(kept)} == {
+        "run": CONTENTS["files/web/run"] + b"!", "notes": b"!",
+    }
+    append(os.path.join(tree, "files/web/run"))
+    add_release(added, release_of())
+    assert store.verify_release(added, os.path.basename(tree)) == []
 
 
 def test_a_tree_that_is_gone_is_found_and_made_again(added, tree):
     shutil.rmtree(tree)
     assert store.verify_release(added, os.path.basename(tree))[0] == "."
-    store.add_release(added, release_of())
+    add_release(added, release_of())
     assert store.verify_release(added, os.path.basename(tree)) == []
 
 
@@ -342,7 +361,7 @@ def test_a_link_to_an_equal_tree_is_found_and_made_good(added, tree, tmp_path):
     os.rename(tree, tmp_path / "outside")
     os.symlink(tmp_path / "outside", tree)
     assert "." in store.verify_release(added, os.path.basename(tree))
-    store.add_release(added, release_of())
+    add_release(added, release_of())
     assert store.verify_release(added, os.path.basename(tree)) == []
     assert (tmp_path / "outside" / "files" / "web" / "run").exists()
 
@@ -352,7 +371,7 @@ def test_a_hand_edit_does_not_spoil_the_blob(added, tree):
     assert store.verify_blob(added, canonical.sha256(CONTENTS["files/web/run"]))
 
 
-@pytest.mark.parametrize("add", [store.add_bundle, store.add_release])
+@pytest.mark.parametrize("add", [store.add_bundle, add_release])
 def test_nothing_is_kept_while_a_blob_is_missing(filled, add):
     absent = canonical.sha256(CONTENTS["files/web/run"])
     os.unlink(os.path.join(filled.blobs, absent))
@@ -366,7 +385,7 @@ def test_no_tree_is_made_of_a_blob_that_was_changed(filled):
     name = canonical.sha256(CONTENTS["files/web/run"])
     flip(os.path.join(filled.blobs, name))
     with pytest.raises(TetraError, match=f"{name} was changed"):
-        store.add_release(filled, release_of())
+        add_release(filled, release_of())
     assert os.listdir(filled.releases) == []
 
 
@@ -374,9 +393,9 @@ def test_no_tree_is_made_of_a_blob_that_was_changed(filled):
     ("add", "record", "match"),
     [
         (store.add_bundle, release_of(), "kind must be bundle"),
-        (store.add_release, bundle_of(), "kind must be release"),
-        (store.add_release, {**release_of(), "org": "other"}, "org must be acme"),
-        (store.add_release, {**release_of(), "env": "prod"}, "env must be dev"),
+        (add_release, bundle_of(), "kind must be release"),
+        (add_release, {**release_of(), "org": "other"}, "org must be acme"),
+        (add_release, {**release_of(), "env": "prod"}, "env must be dev"),
         (store.add_bundle, {**bundle_of(), "org": "other"}, "org must be acme"),
         (store.add_bundle, release.bundle_manifest("acme", {"../x": {"type": "dir"}}), "leaves the tree"),
         (store.add_bundle, release.bundle_manifest("acme", {"x": {"type": "fifo"}}), "x: its entry"),
@@ -397,7 +416,7 @@ def test_a_damaged_manifest_is_refused_and_made_good(added, damage):
     with pytest.raises(TetraError, match=path) as caught:
         store.manifest(added, digest)
     assert caught.value.code == REFUSED
-    store.add_release(added, release_of())
+    add_release(added, release_of())
     assert store.manifest(added, digest) == release_of()
 
 
@@ -451,7 +470,7 @@ def two(added, tmp_path):
     bundle = bundle_of(**new)
     record = release_of(bundle, **new)
     store.add_bundle(added, bundle)
-    store.add_release(added, record)
+    add_release(added, record)
     for manifest in (record, release_of()):
         store.add_private(added, release.digest(manifest), ["web"], {})
     return release.digest(record), release.digest(release_of())
@@ -547,7 +566,7 @@ def test_a_run_that_is_killed_leaves_no_half_release_and_the_next_one_ends_it(en
                 while True:
                     store.unpack(environment, io.BytesIO(content))
                     store.add_bundle(environment, bundle_of())
-                    store.add_release(environment, release_of())
+                    add_release(environment, release_of())
                     store.prune(environment, set())
             finally:
                 os._exit(1)
@@ -559,6 +578,6 @@ def test_a_run_that_is_killed_leaves_no_half_release_and_the_next_one_ends_it(en
         assert all(store.verify_blob(environment, blob) for blob in store.blobs(environment))
     store.unpack(environment, io.BytesIO(content))
     store.add_bundle(environment, bundle_of())
-    store.add_release(environment, release_of())
+    add_release(environment, release_of())
     assert store.verify_release(environment, name) == []
     assert leftovers(environment) == []

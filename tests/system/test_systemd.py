@@ -191,3 +191,85 @@ def test_another_user_takes_the_word_of_the_owner_of_the_host(servers, lab, dev,
 
 def host_user(host, service: str) -> str:
     return host.run(f"stat -c %U /proc/{shown(host, service, 'MainPID')['MainPID']}").strip()
+
+
+def drifts(servers, **variables) -> tuple[object, dict[str, set]]:
+    """How a look for drift in dev ended, and what it told: kind to what, each with its services."""
+    run = servers.play("drift", tetra_env="dev", **{**QUICK, **variables})
+    told: dict[str, set] = {}
+    for found in run.result["hosts"]["dev-1"]["drifts"]:
+        told.setdefault(found["kind"], set()).add((found["what"], *found["services"]))
+    return run, told
+
+
+def add_to(path: Path, text: str) -> None:
+    path.parent.mkdir(exist_ok=True)
+    path.write_text((path.read_text() if path.exists() else "") + text)
+
+
+def test_each_drift_is_named_for_what_it_is_and_gone_after_a_push(servers, lab, dev):
+    environment = "/var/lib/tetra/orgs/lab/dev"
+    notes = f"{environment}/current/files/steady/notes"
+    add_to(lab / "files" / "steady" / "notes", "wanted\n")
+    assert servers.push(**QUICK).outcome == "applied"
+    run, told = drifts(servers)
+    assert (run.code, run.outcome, told) == (0, "unchanged", {}), run.output
+
+    add_to(lab / "services" / "limited.tsm", "export NEW=1\n")
+    run, told = drifts(servers)
+    assert (run.code, told) == (0, {"pending change": {("service limited changed", "limited")}})
+
+    time.sleep(1.1)  # So that a file is older than another for a clock of whole seconds.
+    dev.run(f"echo edited >> {notes}; touch {environment}/current/files/common/lab.py")
+    dev.run(f"echo mine > {environment}/current/files/common/extra")
+    folder = "/etc/systemd/system"
+    override = f"{folder}/tetra-lab-dev-limited.service.d/override.conf"
+    dev.run(f"mkdir {override.rpartition('/')[0]}; printf '[Service]\\nNice=5\\n' > {override}")
+    dev.run(f"cd {folder}; sed s,dev/steady,dev/other, tetra-lab-dev-steady.service > tetra-lab-dev-other.service")
+    dev.run("systemctl daemon-reload; systemctl start tetra-lab-dev-other")
+    run, told = drifts(servers)
+    assert (run.code != 0, run.outcome) == (True, "partial"), run.output
+    # Limited still runs from the tree of the release before, where that file was not touched.
+    assert told == {
+        "hand edit": {("files/steady/notes", "steady")},
+        "pending change and hand edit": {(override, "limited")},
+        "process runs older files": {("started before files/common/lab.py was written", "steady")},
+        "unmanaged extra": {("files/common/extra",), ("unit tetra-lab-dev-other",)},
+    }
+    assert "dev-1  hand edit" in run.output
+
+    before = starts(dev, "steady")
+    preview = servers.push("--check", "--diff", **QUICK)
+    assert "put right, hand edit: files/steady/notes" in preview.output
+    assert servers.push(**QUICK).outcome == "applied"
+    assert starts(dev, "steady") == before + 1
+    run, told = drifts(servers)
+    assert (run.code, told) == (0, {}), run.output
+    assert shown(dev, "limited", "Nice")["Nice"] == "0"
+    assert "could not be found" in dev.run("systemctl status tetra-lab-dev-other 2>&1", check=False)
+    kept = dev.run(f"cd {environment}/evidence/*/edited; cat files/steady/notes files/common/extra units/override.conf")
+    assert kept.split() == ["wanted", "edited", "mine", "[Service]", "Nice=5"]
+    assert servers.push(**QUICK).outcome == "unchanged"
+
+
+def test_a_current_that_was_moved_by_hand_is_a_drift_of_the_host_and_of_its_processes(servers, lab, dev):
+    environment = "/var/lib/tetra/orgs/lab/dev"
+    before = dev.run(f"readlink {environment}/current").strip()
+    add_to(lab / "services" / "steady.tsm", "export NEW=2\n")
+    assert servers.push(**QUICK).outcome == "applied"
+    dev.run(f"ln -sfn {before} {environment}/current")
+    _run, told = drifts(servers)
+    assert told["hand edit"] == {(f"current -> {before.rpartition('/')[2]}",)}
+    assert "steady" in {service for _what, service in told["process runs older files"]}
+    assert servers.push(**QUICK).outcome == "applied"
+    run, told = drifts(servers)
+    assert (run.code, told) == (0, {}), run.output
+
+
+def test_what_is_pending_is_not_known_without_the_organization_but_the_rest_is(servers, dev):
+    dev.run("systemctl stop tetra-lab-dev-limited")
+    run, told = drifts(servers, tetra_orgs_dir="/nowhere")
+    assert told == {"not running": {("service limited is stopped", "limited")}}
+    assert "pending changes are not known: the directory of the organization is not here" in run.result["message"]
+    assert run.outcome == "partial"
+    dev.run("tsm restart limited")

@@ -12,11 +12,11 @@ import contextlib
 import dataclasses
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from ..model import health, plan, transaction
 from ..model.errors import REFUSED, TetraError
-from . import durable, evidence, holds, journal, probing, processes, running, store, transactions
+from . import drift, durable, evidence, holds, journal, probing, processes, running, store, transactions
 from .scope import Scope
 from .supervisors.base import UnitSpec
 from .transactions import Transaction
@@ -50,10 +50,12 @@ def activate(scope: Scope, identity: str) -> dict:
         settle(scope)
         found = transactions.load(scope.environment, identity)
         _check_staged(scope, found)
-        actions = running.actions(scope, found.record["to"])
+        # Before the release that runs is laid anew, which hides what was edited.
+        drifted = drift.to_restart(scope, running.observe(scope))
+        actions = running.actions(scope, found.record["to"], drifted)
         red = _red_before(scope, actions)
         _arm(scope, found)
-        failure = _switch(scope, found)
+        failure = _switch(scope, found, drifted)
     if failure:
         return _revert_result(scope, identity, Cause(failure, verdict=True, check="start"), actions, {})
     reports = _watch(scope, found, actions)
@@ -237,7 +239,8 @@ def _red_before(scope: Scope, actions: Mapping[str, str]) -> set[str]:
 def _arm(scope: Scope, found: Transaction) -> None:
     identity = found.identity
     scope.supervisor.ensure_running()
-    remake(scope, found.record["from"])
+    evidence.keep_edited(scope, identity)
+    remake(scope, found.record["from"], identity)
     transactions.sign(scope.environment, identity, transactions.HOLDER)
     lease = found.record["lease"]
     # A renewal for each batch, one for the decision, and one more for the way of the answers.
@@ -279,10 +282,10 @@ def _disarm(scope: Scope, identity: str) -> None:
     scope.supervisor.disarm([scope.deadman_unit(identity)])
 
 
-def _switch(scope: Scope, found: Transaction) -> str | None:
+def _switch(scope: Scope, found: Transaction, drifted: Collection[str]) -> str | None:
     """Switch under the lock; what went wrong, or None."""
     try:
-        running.switch(scope, found.record["to"])
+        running.switch(scope, found.record["to"], drifted)
     except TetraError as error:
         return str(error)
     for state, following in ((transaction.ARMED, transaction.ACTIVATED), (transaction.ACTIVATED, transaction.PROBING)):
@@ -304,10 +307,11 @@ def _watch(scope: Scope, found: Transaction, actions: Mapping[str, str]) -> dict
     return probing.watch(scope, started, policy["passes"], policy["spacing"], time_left)
 
 
-def remake(scope: Scope, release: str | None) -> None:
-    """Make sure that a release can be gone back to: lay it anew from its blobs where its tree was edited."""
+def remake(scope: Scope, release: str | None, identity: str) -> None:
+    """Make sure that a release can be gone back to: lay anew from its blobs what was edited in its tree."""
     if release is not None:
-        store.add_release(scope.environment, store.manifest(scope.environment, release))
+        manifest = store.manifest(scope.environment, release)
+        store.add_release(scope.environment, manifest, evidence.edited(scope, identity))
 
 
 def _finish_revert(scope: Scope, found: Transaction, cause: Cause) -> None:
@@ -315,7 +319,7 @@ def _finish_revert(scope: Scope, found: Transaction, cause: Cause) -> None:
     evidence.collect(scope, found, dataclasses.asdict(cause))
     state, detail = transaction.ROLLED_BACK, cause
     try:
-        remake(scope, record["from"])
+        remake(scope, record["from"], found.identity)
         done = running.switch(scope, record["from"])
         _restore_ports(scope, record)
         broken = _broken_after_revert(scope, record, done)

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Container, Mapping
 
 from ..model.errors import TetraError
@@ -43,6 +44,21 @@ def collect(scope: Scope, found: Transaction, cause: Mapping) -> None:
         if service["release"] == found.record["to"]:
             text = _black_out(_tail(scope, name), secrets)
             durable.write_file(os.path.join(folder, f"{name}.log"), text.encode("utf-8", "replace"), 0o600)
+
+
+def edited(scope: Scope, identity: str) -> str:
+    """The folder for what a person had put where a transaction puts something else; made when there is something."""
+    return os.path.join(path(scope, identity), "edited")
+
+
+def keep_edited(scope: Scope, identity: str) -> None:
+    """Keep copies of the units that were edited by hand, before they are written anew."""
+    units = scope.units(running.observe(scope))
+    for source in (place for places in scope.supervisor.edited(units).values() for place in places):
+        if os.path.isfile(source):
+            target = os.path.join(edited(scope, identity), "units", os.path.basename(source))
+            os.makedirs(os.path.dirname(target), mode=0o700, exist_ok=True)
+            shutil.copyfile(source, target)
 
 
 def prune(scope: Scope, keep: Container[str]) -> None:

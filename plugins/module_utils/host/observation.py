@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ..model import transaction
-from . import holds, journal, membership, registry, running, sockets, store, transactions
+from . import drift, holds, journal, membership, registry, running, sockets, store, transactions
 from .scope import Scope
 
 FORMAT = 1
@@ -20,6 +20,9 @@ def observe(scope: Scope) -> dict:
     releases = {name: _summary(scope, name, manifest) for name, manifest in store.releases(environment).items()}
     records = journal.read(environment)
     services = running.observe(scope)
+    transaction_now = _open_transaction(scope)
+    # In the middle of a transaction a host is what neither release says.
+    drifts = [] if transaction_now else drift.examine(scope, services)
     for service in services.values():
         service["url"] = url(scope, service)
     return {
@@ -31,12 +34,13 @@ def observe(scope: Scope) -> dict:
         "bundle": releases[current]["bundle"] if current in releases else None,
         "epoch": records[-1]["seq"] if records else 0,
         "head": {"seq": records[-1]["seq"], "hash": records[-1]["hash"]} if records else {"seq": 0, "hash": ""},
-        "transaction": _open_transaction(scope),
+        "transaction": transaction_now,
         "history": _history(records),
         "holds": holds.read(scope.environment),
         "removed": membership.removed(scope.environment),
         "releases": releases,
         "services": services,
+        "drift": drifts,
         "registry": registry.load(scope.home.root).to_wire(),
         "listeners": _listeners(scope, services),
         "blobs": store.blobs(environment),

@@ -7,9 +7,9 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
-from ..model import canonical, launch_script, plan, values
+from ..model import canonical, launch_script, plan, seal, values
 from ..model.errors import REFUSED, TetraError
 from ..model.service import Service
 from . import accounts, durable, store
@@ -54,7 +54,7 @@ def launch_path(scope: Scope, service: str) -> str:
     return os.path.join(scope.environment.run, f"{service}.json")
 
 
-def _script_path(scope: Scope, service: str) -> str:
+def script_path(scope: Scope, service: str) -> str:
     """What a supervisor gives to a shell that becomes the service; it is made from the launch file."""
     return os.path.join(scope.environment.run, f"{service}.sh")
 
@@ -64,9 +64,17 @@ def launch_record(scope: Scope, service: str) -> dict:
     return durable.read_record(launch_path(scope, service), _LAUNCH_FORMAT)
 
 
-def actions(scope: Scope, release: str | None) -> dict[str, str]:
-    """What a switch to a release would do to each service of this host; None stands for no release at all."""
-    return plan.changes(observe(scope), _wanted(scope, release))
+def seal_of(record: Mapping) -> str:
+    """What a launch record has as its ``seal`` unless somebody edited it."""
+    return canonical.digest({key: value for key, value in record.items() if key != "seal"})
+
+
+def actions(scope: Scope, release: str | None, drifted: Collection[str] = ()) -> dict[str, str]:
+    """What a switch to a release would do to each service of this host; None stands for no release at all.
+
+    :param drifted: services that are to be restarted even if their digest did not change.
+    """
+    return plan.changes(observe(scope), _wanted(scope, release), drifted)
 
 
 def placed(scope: Scope, release: str | None) -> list[str]:
@@ -81,26 +89,29 @@ def _wanted(scope: Scope, release: str | None) -> dict[str, str]:
     return {name: services[name]["digest"] for name in placed(scope, release)}
 
 
-def switch(scope: Scope, release: str | None) -> dict[str, str]:
+def switch(scope: Scope, release: str | None, drifted: Collection[str] = ()) -> dict[str, str]:
     """Point ``current`` at a release and make the running services match it.
 
     A process whose digest did not change is left alone. What is no longer wanted is stopped before anything starts,
-    because it may hold the port that the new one needs.
+    because it may hold the port that the new one needs; so are units in our name that no service here has.
 
+    :param drifted: services that are to be restarted even if their digest did not change.
     :returns: service to what was done to it.
     """
     environment = scope.environment
-    done = actions(scope, release)
+    done = actions(scope, release, drifted)
+    unmanaged = scope.supervisor.unmanaged(scope.owner(""), scope.units(environment.services()))
     point(scope, release)
     records = _launches(scope, release, done) if release is not None else {}
     stopping = [name for name, action in done.items() if action in (plan.STOP, plan.RESTART)]
     # A launch file must never name another digest than that of the process that runs.
     scope.supervisor.stop(scope.units(stopping), remove=False)
+    scope.supervisor.stop(unmanaged, remove=True)
     _write(scope, {launch_path(scope, name): canonical.dumps(record) + "\n" for name, record in records.items()})
     starting = [name for name, action in done.items() if action in (plan.START, plan.RESTART)]
     scope.supervisor.replace(scope.units(stopping), _levels(scope, {name: records[name] for name in starting}))
     for name in (name for name, action in done.items() if action == plan.STOP):
-        durable.remove(_script_path(scope, name))
+        durable.remove(script_path(scope, name))
         durable.remove(launch_path(scope, name))
     durable.sync_folder(environment.root)
     return done
@@ -122,8 +133,8 @@ def start(scope: Scope, services: Iterable[str]) -> None:
 def _levels(scope: Scope, records: Mapping[str, Mapping]) -> list[list[UnitSpec]]:
     """What the supervisor is to start, level by level; the scripts that it needs for that are written."""
     starts = {name: scope.supervisor.starts(scope.unit(name)) for name in records}
-    scripts = {_script_path(scope, name): launch_script.text(records[name], starts[name]) for name in records}
-    _write(scope, scripts)
+    scripts = {name: launch_script.text(records[name], starts[name]) for name in records}
+    _write(scope, {script_path(scope, name): seal.sealed(text) for name, text in scripts.items()})
     depends = {name: record["depends"] for name, record in records.items()}
     return [[_unit_spec(scope, name, records[name]) for name in level] for level in plan.levels(records, depends)]
 
@@ -142,7 +153,7 @@ def _unit_spec(scope: Scope, name: str, record: Mapping) -> UnitSpec:
     return UnitSpec(
         unit=scope.unit(name),
         argv=scope.supervisor.launcher(agent_file(scope)),
-        script=_script_path(scope, name),
+        script=script_path(scope, name),
         log=os.path.join(scope.environment.logs, f"{name}.log"),
         stop_timeout=record["stop_timeout"],
         restart=record["restart"],
@@ -170,7 +181,8 @@ def _launches(scope: Scope, release: str, done: Mapping[str, str]) -> dict[str, 
     manifest = store.manifest(scope.environment, release)
     secrets = store.private(scope.environment, release)["secrets"]
     changing = [name for name, action in done.items() if action not in (plan.STOP, plan.KEEP)]
-    return {name: launch_file(scope, release, manifest, name, secrets) for name in changing}
+    records = {name: launch_file(scope, release, manifest, name, secrets) for name in changing}
+    return {name: {**record, "seal": seal_of(record)} for name, record in records.items()}
 
 
 def launch_file(scope: Scope, release: str, manifest: Mapping, name: str, secrets: Mapping[str, str]) -> dict:

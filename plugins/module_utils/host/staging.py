@@ -13,7 +13,7 @@ from collections.abc import Mapping
 
 from ..model import pack, plan, release, transaction
 from ..model.errors import REFUSED, TetraError
-from . import admission, engine, holds, journal, reservations, running, store, transactions
+from . import admission, engine, evidence, holds, journal, reservations, running, store, transactions
 from .scope import Scope
 
 _PACK_LIFETIME = 3600
@@ -45,7 +45,7 @@ def stage(scope: Scope, identity: str, request: Mapping) -> dict:
         engine.abort_staged(scope)
         _check_space(scope, request)
         stored = _take_pack(scope, request)
-        _add(scope, record, request)
+        _add(scope, identity, request, manifest)
         ports = {name: record["ports"][name] for name in request["services"] if name in record["ports"]}
         reservations.check_free(scope, ports, running.observe(scope))
         ports_before = reservations.before(scope, ports)
@@ -111,15 +111,14 @@ def _check_space(scope: Scope, request: Mapping) -> None:
         )
 
 
-def _add(scope: Scope, record: Mapping, request: Mapping) -> None:
-    for kind, add in (("bundle", store.add_bundle), ("manifest", store.add_release)):
-        manifest = request[kind]
-        if manifest is None:
-            continue
-        name = record["bundle" if kind == "bundle" else "release"]
-        if release.digest(manifest) != name:
+def _add(scope: Scope, identity: str, request: Mapping, manifest: Mapping) -> None:
+    record = request["plan"]
+    for kind, name in (("bundle", record["bundle"]), ("manifest", record["release"])):
+        if request[kind] is not None and release.digest(request[kind]) != name:
             raise TetraError(f"the manifest that came is not {name[:12]}", hint="run the promotion again", code=REFUSED)
-        add(scope.environment, manifest)
+    if request["bundle"] is not None:
+        store.add_bundle(scope.environment, request["bundle"])
+    store.add_release(scope.environment, manifest, evidence.edited(scope, identity))
     if request["manifest"] is not None:
         store.add_private(scope.environment, record["release"], request["services"], request["secrets"])
 

@@ -176,8 +176,10 @@ def bundle(environment: Environment, digest: str) -> dict:
     return _read_manifest(environment.bundles, digest)
 
 
-def add_release(environment: Environment, manifest: Mapping) -> None:
-    """Keep a release, its tree included; a tree that is as it should be is left alone, any other is made anew.
+def add_release(environment: Environment, manifest: Mapping, aside: str) -> None:
+    """Keep a release, its tree included; in a tree that is there already, only what is not as it should be is made.
+
+    :param aside: a folder where what a person had put there goes; made when there is something.
 
     :raises TetraError: for a manifest that is not one of this environment, and code ``refused`` when a blob is missing
         or the disk refuses.
@@ -186,9 +188,13 @@ def add_release(environment: Environment, manifest: Mapping) -> None:
     name = release.digest(manifest)
     with _disk(environment):
         environment.sweep()
-        if _differing(_tree(environment, name), manifest):
+        differing = _differing(_tree(environment, name), manifest)
+        if differing:
             _check_complete(environment, manifest)
-            _materialise(environment, name, manifest)
+            if "." in differing:
+                _materialise(environment, name, manifest)
+            else:
+                _repair(environment, name, manifest, aside)
         _write_manifest(environment.releases, manifest)
 
 
@@ -348,6 +354,45 @@ def _materialise(environment: Environment, name: str, record: Mapping) -> None:
     finally:
         # The tree that was there before, or the half of the new one when that failed.
         durable.sweep(environment.releases)
+
+
+def _repair(environment: Environment, name: str, record: Mapping, aside: str) -> None:
+    """Put right what differs in a tree, and nothing else: processes that use the rest shall not notice."""
+    tree, wanted = _tree(environment, name), release.tree(record["files"])
+    folders = set()
+    # Sorted, so that a folder comes before what lies in it.
+    for path in _differing(tree, record):
+        place, entry = os.path.join(tree, path), wanted.get(path)
+        if os.path.lexists(place):
+            _keep(place, os.path.join(aside, path))
+        _put(environment, place, entry)
+        folders.add(os.path.dirname(place))
+    for folder in filter(os.path.isdir, folders):
+        durable.sync_folder(folder)
+
+
+def _keep(place: str, aside: str) -> None:
+    """Keep what is in a place elsewhere too, unless something from there was kept already."""
+    os.makedirs(os.path.dirname(aside), mode=0o700, exist_ok=True)
+    if os.path.lexists(aside):
+        return
+    if stat.S_ISREG(os.lstat(place).st_mode):
+        os.link(place, aside)
+    else:
+        os.rename(place, aside)
+
+
+def _put(environment: Environment, place: str, entry: Mapping | None) -> None:
+    """Bring a place to what it should be; a file that another one replaces is never away."""
+    if entry is None or entry["type"] != "file":
+        durable.remove_tree(place)
+        if entry is not None:
+            _make_entry(environment, place, entry)
+        return
+    if _size(place) is None:
+        durable.remove_tree(place)
+    with durable.replacing(place, 0o755 if entry["executable"] else 0o644) as file:
+        _copy_blob(environment, entry["sha256"], file)
 
 
 def _build(environment: Environment, tree: str, record: Mapping) -> None:

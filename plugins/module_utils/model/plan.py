@@ -9,9 +9,9 @@ from what then happens, and a second run finds nothing to do.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
-from . import canonical, fleet
+from . import canonical, fleet, table
 from .errors import REFUSED, TetraError
 
 FORMAT = 1
@@ -50,26 +50,29 @@ class Desired:
     terms: fleet.Terms = fleet.Terms()
 
 
-def changes(observed: Mapping[str, Mapping], wanted: Mapping[str, str]) -> dict[str, str]:
+def changes(
+    observed: Mapping[str, Mapping], wanted: Mapping[str, str], drifted: Collection[str] = ()
+) -> dict[str, str]:
     """What happens to each service of one host.
 
     :param observed: service to ``{"digest", "running", "stopped"}``: the digest its process was started with,
         whether it runs, and whether a person stopped it.
     :param wanted: service to digest, for the services that this host shall run.
+    :param drifted: services that are not what they were started as any more, whatever their digest says.
     :returns: service to one of ``start``, ``restart``, ``stop``, ``keep``, ``keep stopped``.
     """
     result = {name: STOP for name in observed if name not in wanted}
     for name, digest in wanted.items():
-        result[name] = _change(observed.get(name), digest)
+        result[name] = _change(observed.get(name), digest, name in drifted)
     return dict(sorted(result.items()))
 
 
-def _change(observed: Mapping | None, digest: str) -> str:
+def _change(observed: Mapping | None, digest: str, drifted: bool) -> str:
     if observed is None:
         return START
     if observed["stopped"]:
         return HELD
-    if observed["digest"] != digest:
+    if observed["digest"] != digest or drifted:
         return RESTART if observed["running"] else START
     return KEEP if observed["running"] else START
 
@@ -116,14 +119,17 @@ def plan_id(record: Mapping) -> str:
 
 def _host_plan(name: str, observed: Mapping, desired: Desired) -> dict:
     wanted = {service: desired.services[service] for service in desired.placement.get(name, [])}
-    actions = changes(observed["services"], wanted)
+    repairs = sorted({f"{found['kind']}: {found['what']}" for found in observed["drift"]})
+    drifted = {service for found in observed["drift"] for service in found["services"]}
+    actions = changes(observed["services"], wanted, drifted)
     moved = observed["current"] != desired.release
     return {
         "from": observed["current"],
         "to": desired.release,
         "epoch": observed["epoch"],
         "services": actions,
-        "changed": moved or any(action in MOVES for action in actions.values()),
+        "repairs": repairs,
+        "changed": moved or bool(repairs) or any(action in MOVES for action in actions.values()),
     }
 
 
@@ -237,6 +243,7 @@ def summary(record: Mapping) -> str:
         for service, action in host["services"].items():
             port = record["ports"].get(service)
             lines.append(f"  {service}: {action}" + (f" (port {port})" if port else ""))
+        lines += [table.printable(f"  put right, {text}") for text in host["repairs"]]
     return "\n".join(lines) + "\n"
 
 
@@ -273,4 +280,6 @@ def _of_one(key: str, name: str, old: object, new: object) -> str:
         return f"host {name}: it ran {str(was)[:12]}, it runs {now[:12]}"
     if old.get("epoch") != new["epoch"]:
         return f"host {name}: its journal went on from record {old.get('epoch')} to {new['epoch']}"
+    if old.get("repairs") != new["repairs"]:
+        return f"host {name}: something else was done on it by hand"
     return f"host {name}: other services would be started, restarted or stopped"

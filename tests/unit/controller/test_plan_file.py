@@ -18,7 +18,8 @@ RECORD = {
     "format": 1, "kind": "plan", "action": "promote", "org": "acme", "env": "prod", "source": "staging",
     "bundle": "b" * 64, "release": "r" * 64, "ports": {"api": 4300}, "secrets": {"TOKEN": "s1"}, "terms": {"batch": 1},
     "batches": [["a"]],
-    "hosts": {"a": {"from": None, "to": "r" * 64, "epoch": 0, "services": {"api": "start"}, "changed": True}},
+    "hosts": {"a": {"from": None, "to": "r" * 64, "epoch": 0, "services": {"api": "start"}, "repairs": [],
+                    "changed": True}},
 }  # fmt: skip
 BUNDLE = {"files": {"services/api.tsm": {"type": "file", "sha256": "1"}, "org.toml": {"type": "file", "sha256": "2"}}}
 
@@ -55,6 +56,7 @@ def test_the_same_plan_is_the_same_plan(file):
     (["ports", "web"], 4302, "port of web: it was none, it is 4302"),
     (["secrets", "TOKEN"], "s2", "secret TOKEN: another value"),
     (["hosts", "a", "from"], "d" * 64, "host a: it ran nothing, it runs dddddddddddd"),
+    (["hosts", "a", "repairs"], ["hand edit: x"], "host a: something else was done on it by hand"),
     (["hosts", "a", "epoch"], 3, "host a: its journal went on from record 0 to 3"),
     (["hosts", "a", "services"], {"api": "keep"}, "host a: other services would be started, restarted or stopped"),
     (["hosts", "b"], RECORD["hosts"]["a"], "host b: it is new"),

@@ -22,7 +22,7 @@ def observed(**changes):
     return {
         "supervisor": "supervisord", "honours": ["COMMAND"], "address": "127.0.0.1", "current": None, "bundle": None,
         "epoch": 0, "transaction": None, "history": [], "holds": {}, "removed": {}, "releases": {}, "services": {},
-        "blobs": [],
+        "blobs": [], "drift": [],
         "registry": ports_file.read("", "ports.toml").to_wire(), "listeners": [],
         "secret_digests": {"key": "k1", "digests": {}},
         **changes,

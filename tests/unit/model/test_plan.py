@@ -20,7 +20,7 @@ def host(current="r2", history=("r1", "r2"), held=(), services=None, transaction
     hold = {"reason": "bad", "transaction": "t", "check": ""}
     return {
         "current": current, "bundle": f"b-{current}" if current else None, "epoch": 7, "services": services or {},
-        "transaction": transaction, "holds": {f"b-{name}": hold for name in held},
+        "transaction": transaction, "drift": [], "holds": {f"b-{name}": hold for name in held},
         "history": [{"release": name} for name in history],
         "releases": {name: {"bundle": f"b-{name}"} for name in names},
     }  # fmt: skip
@@ -44,6 +44,22 @@ def desired(release="r3", services=None, hosts=("h1",)):
 def test_what_happens_to_a_service(observed, wanted, action):
     before = {"api": observed} if observed else {}
     assert plan.changes(before, {"api": wanted} if wanted else {}) == {"api": action}
+
+
+def test_what_was_done_by_hand_is_put_right_even_where_nothing_else_moves():
+    by_hand = {"kind": "hand edit", "what": "files/api/x", "services": ["api"]}
+    extra = {"kind": "unmanaged extra", "what": "files/y", "services": []}
+    calm = {"services": {"api": service("a1"), "web": service("w1")}, "current": "r3"}
+    wanted = desired("r3", {"api": "a1", "web": "w1"})
+    record = plan.plan({"h1": {**host(**calm), "drift": [by_hand, extra]}}, wanted)
+    assert record["hosts"]["h1"]["services"] == {"api": plan.RESTART, "web": plan.KEEP}
+    assert record["hosts"]["h1"]["repairs"] == ["hand edit: files/api/x", "unmanaged extra: files/y"]
+    assert plan.plan({"h1": {**host(**calm), "drift": [extra]}}, wanted)["batches"] == [["h1"]]
+    assert plan.unchanged(plan.plan({"h1": host(**calm)}, wanted))
+
+
+def test_a_service_that_a_person_stopped_stays_so_whatever_was_done_to_it():
+    assert plan.changes({"api": service("a1", stopped=True)}, {"api": "a1"}, {"api"}) == {"api": plan.HELD}
 
 
 @given(st.dictionaries(st.sampled_from("abcdef"), st.sampled_from(["1", "2"])))

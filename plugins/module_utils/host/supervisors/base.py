@@ -170,6 +170,18 @@ class Supervisor(abc.ABC):
         """
         return []
 
+    def edited(self, defined: Iterable[str]) -> dict[str, list[str]]:
+        """Paths of what was done by hand to the definitions of units, which :meth:`replace` writes anew; by unit."""
+        return {}
+
+    def unmanaged(self, owner: str, defined: Iterable[str]) -> list[str]:
+        """Units that say they are ours and that nobody here has defined.
+
+        :param owner: what the owners of all of them begin with, ``org/env/``.
+        :param defined: the units that were.
+        """
+        return []
+
     def replace(self, units: Sequence[str], levels: Sequence[Sequence[UnitSpec]]) -> None:
         """Stop and forget units, then start others level by level."""
         self.stop(units, remove=True)

@@ -9,6 +9,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from ...model import seal
 from ...model.errors import REFUSED, TetraError
 from ...model.service import HONOURED
 from .. import durable
@@ -32,6 +33,7 @@ LAUNCHER = ("/usr/bin/env", "-i", "/bin/sh", "-s")
 """A shell without the variables of systemd, which reads the launch script of a service."""
 
 _FOLDER = "/etc/systemd/system"
+_RUNTIME_FOLDER = "/run/systemd/system"
 _SERVICES_WANTED = "multi-user.target.wants"
 _TIMERS_WANTED = "timers.target.wants"
 _BOOTED = "/run/systemd/system"
@@ -162,6 +164,17 @@ class Systemd(Supervisor):
             )
         return found
 
+    def edited(self, defined: Iterable[str]) -> dict[str, list[str]]:
+        """Units that were edited, that are gone, or that somebody gave drop-ins (``systemctl edit`` does)."""
+        found = {unit: [*self._not_whole(unit), *self._drop_ins(unit)] for unit in defined}
+        return {unit: paths for unit, paths in found.items() if paths}
+
+    def unmanaged(self, owner: str, defined: Iterable[str]) -> list[str]:
+        """Units with our marks, in the folder that is ours to write."""
+        others = set(self._own()).difference(defined)
+        texts = {unit: _read(self._path(f"{unit}.service")) or "" for unit in others}
+        return [unit for unit, text in sorted(texts.items()) if units.owner_of(text).startswith(owner)]
+
     def settles_at_boot(self, program: str) -> bool:
         """Whether the unit that settles transactions is in place."""
         link = self._wanted(_SERVICES_WANTED, _BOOT)
@@ -212,12 +225,24 @@ class Systemd(Supervisor):
         changed = [unit for unit, text in texts.items() if _read(self._path(f"{unit}.service")) != text]
         for unit in changed:
             self._write(f"{unit}.service", texts[unit])
+        drop_ins = [path for unit in texts for path in self._drop_ins(unit)]
+        self._unlink(drop_ins)
         for spec in specs:
             if spec.autostart:
                 self._link(_SERVICES_WANTED, f"{spec.unit}.service")
             else:
                 self._unlink([self._wanted(_SERVICES_WANTED, f"{spec.unit}.service")])
-        return bool(changed)
+        return bool(changed or drop_ins)
+
+    def _not_whole(self, unit: str) -> list[str]:
+        path = self._path(f"{unit}.service")
+        return [] if seal.is_whole(_read(path) or "") else [path]
+
+    def _drop_ins(self, unit: str) -> list[str]:
+        """Files with which somebody changed a unit of ours; those for all units are the business of the host."""
+        folders = [os.path.join(folder, f"{unit}.service.d") for folder in (self._folder, _RUNTIME_FOLDER)]
+        return [os.path.join(folder, name) for folder in folders if os.path.isdir(folder)
+                for name in sorted(os.listdir(folder)) if name.endswith(".conf")]
 
     def _forget(self, forgotten: Sequence[str]) -> bool:
         """Remove units from the disk; whether there were any."""

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ...model import launch_script, unit_file
+from ...model import launch_script, seal, unit_file
 from .base import UnitSpec
 
 OWNER = "X-Tetra-Owner"
@@ -55,6 +55,11 @@ def is_of(text: str, tetra_dir: str, owner: str | None = None) -> bool:
     return all(line in lines for line in wanted)
 
 
+def owner_of(text: str) -> str:
+    """Whom a unit says that it is of; empty when it does not say."""
+    return next((line[len(OWNER) + 1:] for line in text.splitlines() if line.startswith(f"{OWNER}=")), "")
+
+
 def service(spec: UnitSpec, tetra_dir: str) -> str:
     """The unit of a service.
 
@@ -86,7 +91,7 @@ def service(spec: UnitSpec, tetra_dir: str) -> str:
         **_sandbox(spec),
     }
     sections = {"Unit": unit, "Service": process}
-    return unit_file.text(sections, _REMARK)
+    return seal.sealed(unit_file.text(sections, _REMARK))
 
 
 def _limits(spec: UnitSpec) -> dict[str, str]:

@@ -1,0 +1,29 @@
+# Copyright: tetra.platform contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the tasks before have registered of each host, and what the inventory says of it."""
+
+from __future__ import annotations
+
+from ansible_collections.tetra.platform.plugins.plugin_utils.planning import Answers
+
+
+def answers(templar, variables: dict, request: dict, origin: str) -> Answers:
+    """What is known of the hosts of a request.
+
+    :param templar: resolves what variables of hosts refer to.
+    :param variables: those of the task.
+    :param request: the result of ``deploy_request``.
+    :param origin: the host that was asked for the bundle, or empty.
+    """
+    hosts, targets = variables["hostvars"], request["target_hosts"]
+
+    def registered(name: str, names: list[str]) -> dict[str, dict]:
+        return {host: dict(hosts[host].get(name) or {}) for host in names}
+
+    return Answers(
+        observed=registered("tetra_observed", targets),
+        origin=registered("tetra_source_observed", request["source_hosts"]),
+        pack=dict(hosts[origin].get("tetra_pack") or {}) if origin else {},
+        groups={host: list(hosts[host]["group_names"]) for host in targets},
+        secrets={host: set(templar.template(hosts[host].get("tetra_secrets") or {})) for host in targets},
+    )
