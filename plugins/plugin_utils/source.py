@@ -67,8 +67,11 @@ class Source:
     findings: tuple[Finding, ...]
 
     def data(self, path: str) -> bytes:
-        """The bytes of a file; the path must be that of one."""
-        return self.files[path].read()
+        """The bytes of a file.
+
+        :raises TetraError: when the path is that of a folder or a link.
+        """
+        return _data(path, self.files[path])
 
     def text(self, path: str) -> str:
         """The text of a file.
@@ -136,6 +139,12 @@ def _from_blob(path: str, entry: dict, read: Callable[[str], bytes]) -> SourceFi
     if entry["type"] != "file":
         return SourceFile(dict(entry))
     return SourceFile(dict(entry), lambda: _verified(read(entry["sha256"]), entry["sha256"], path))
+
+
+def _data(path: str, file: SourceFile) -> bytes:
+    if file.read is None:
+        raise TetraError(f"{path} is not a file", hint="make it one, and push again")
+    return file.read()
 
 
 def _verified(data: bytes, sha256: str, path: str) -> bytes:
@@ -268,7 +277,7 @@ def _link_problem(path: str, entries: Mapping[str, Mapping], folders: set[str]) 
 def _organization(files: Mapping[str, SourceFile], default_name: str, findings: list[Finding]) -> Organization:
     """What ``org.toml`` says; without that file the organization is called like its directory."""
     try:
-        data = files["org.toml"].read() if "org.toml" in files else b""
+        data = _data("org.toml", files["org.toml"]) if "org.toml" in files else b""
         file = toml_file.parse(data, "org.toml")
         name = _name(file, default_name)
     except TetraError as error:

@@ -119,6 +119,8 @@ def test_a_blob_that_is_not_what_its_name_says_is_refused(make_org):
         ("files/l", {"type": "link", "target": "nothing"}),
         ("files/l", {"type": "link", "target": "l"}),
         ("files/l", {"type": "pipe"}),
+        ("org.toml", {"type": "dir"}),
+        ("org.toml", {"type": "link", "target": "services/web.tsm"}),
     ],
 )
 def test_a_bundle_with_a_bad_entry_is_refused(make_org, path, entry):
@@ -126,6 +128,14 @@ def test_a_bundle_with_a_bad_entry_is_refused(make_org, path, entry):
     manifest = {**original.manifest, "files": {**original.manifest["files"], path: entry}}
     with pytest.raises(TetraError):
         source.from_blobs(manifest, blobs(original).__getitem__)
+
+
+def test_a_folder_of_a_bundle_where_a_file_belongs_is_refused_when_it_is_read(make_org):
+    original = source.read(make_org())
+    manifest = {**original.manifest, "files": {**original.manifest["files"], "environments/base.toml": {"type": "dir"}}}
+    back = source.from_blobs(manifest, blobs(original).__getitem__)
+    with pytest.raises(TetraError, match="environments/base.toml is not a file"):
+        back.data("environments/base.toml")
 
 
 def test_a_bundle_of_another_organization_than_its_sources_is_refused(make_org):
