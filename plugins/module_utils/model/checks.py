@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from typing import Any
 
 from . import command, units, values
 from .errors import TetraError
@@ -19,7 +20,7 @@ _FLAG = re.compile(r"-[fsS]+|--fail|--silent|--show-error")
 _FAIL = re.compile(r"-[sS]*f[fsS]*|--fail")
 
 
-def read(value: Value, expand: Callable[[str], Value]) -> dict:
+def read(value: Value, expand: Callable[[str], Value]) -> dict[str, Any]:
     """The check that a text describes.
 
     :param expand: reads text once more for ``$NAME`` in it: a URL in single quotes means the variables that it names.
@@ -44,8 +45,9 @@ def _start(value: Value) -> str:
 def _stripped(value: Value) -> Value:
     pieces = list(values.parts(value))
     for index, strip in ((0, str.lstrip), (-1, str.rstrip)):
-        if isinstance(pieces[index], str):
-            pieces[index] = strip(pieces[index])
+        piece = pieces[index]
+        if isinstance(piece, str):
+            pieces[index] = strip(piece)
     return values.join(pieces)
 
 
@@ -58,18 +60,19 @@ def _checked_url(url: Value) -> Value:
     return url
 
 
-def _tcp(value: Value) -> dict:
-    pieces = list(values.parts(value))
-    pieces[0] = pieces[0][len("tcp://") :]
+def _tcp(value: Value) -> dict[str, Any]:
+    first, *rest = values.parts(value)
+    pieces = [str(first)[len("tcp://") :], *rest]
     for index in reversed(range(len(pieces))):
-        if isinstance(pieces[index], str) and ":" in pieces[index]:
-            before, _colon, after = pieces[index].rpartition(":")
+        piece = pieces[index]
+        if isinstance(piece, str) and ":" in piece:
+            before, _colon, after = piece.rpartition(":")
             address = values.join([*pieces[:index], before])
             return _tcp_check(address, values.join([after, *pieces[index + 1 :]]))
     raise TetraError(f"{values.show(value)[:60]} has no port", hint="write tcp://host:port")
 
 
-def _tcp_check(address: Value, port: Value) -> dict:
+def _tcp_check(address: Value, port: Value) -> dict[str, Any]:
     if isinstance(port, str):
         port = str(units.port(port.rstrip("/")))
     if isinstance(address, str):

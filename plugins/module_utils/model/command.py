@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from typing import Any
 
 from . import values
 from .errors import TetraError
@@ -32,7 +33,7 @@ _BUILTINS = {
 }  # fmt: skip
 
 
-def read(value: Value) -> dict:
+def read(value: Value) -> dict[str, Any]:
     """The command that a text says.
 
     :raises TetraError: when the text says nothing, or has a quote that is never closed.
@@ -63,7 +64,7 @@ def split(value: Value, plain: str = "") -> list[Value] | None:
     return splitter.finish()
 
 
-def append(command: dict, words: Iterable[Value]) -> dict:
+def append(command: dict[str, Any], words: Iterable[Value]) -> dict[str, Any]:
     """The command with more words after it; each stays one word, whatever it holds."""
     if "argv" in command:
         return {"argv": [*command["argv"], *words]}

@@ -176,7 +176,7 @@ class _Cursor:
         self.position += length
         return taken
 
-    def match(self, pattern: re.Pattern) -> str:
+    def match(self, pattern: re.Pattern[str]) -> str:
         """Take what the pattern matches here; nothing when it does not."""
         match = pattern.match(self.text, self.position)
         return self.take(len(match.group())) if match else ""
@@ -254,7 +254,7 @@ class _Words:
 
     def text(self) -> Value:
         """The whole text, as if in double quotes."""
-        pieces: list = []
+        pieces: list[Value] = []
         while self.cursor.peek():
             pieces.append(self._quoted_piece("text"))
         return values.join(pieces)
@@ -328,7 +328,7 @@ class _Words:
     def _double(self, kind: str = "quoted") -> Value:
         start = self.cursor.position
         self.cursor.take()
-        pieces: list = []
+        pieces: list[Value] = []
         while self.cursor.peek() != '"':
             if not self.cursor.peek():
                 raise self.cursor.error("found a double quote that is never closed", 'close it with "', start)
@@ -438,8 +438,6 @@ class _Words:
         if name in self.scope.arrays:
             raise self.cursor.error(f"{name} is an array", "refer to a variable that holds one text", start)
         value = self.scope.find(name)
-        if value is None and default is None:
-            raise self._unknown(name, start)
         try:
             if value is None:
                 value = default
@@ -447,6 +445,8 @@ class _Words:
                 value = values.or_default(value, default)
         except TetraError as error:
             raise self.cursor.error(error.message, error.hint, start) from error
+        if value is None:
+            raise self._unknown(name, start)
         return self._limited(value, start)
 
     def _unknown(self, name: str, start: int) -> TetraError:
@@ -531,7 +531,7 @@ class _File:
             raise self.cursor.error(f"a name is longer than {_MAXIMUM_NAME} characters", "shorten it", start)
         return name
 
-    def _assigned(self) -> Value | tuple:
+    def _assigned(self) -> Value | tuple[Value, ...]:
         """What stands from the equals sign on: a value, or a tuple of the values of an array."""
         self.cursor.take()
         value = self._array() if self.cursor.peek() == "(" else self.words.value()
@@ -540,7 +540,7 @@ class _File:
             raise self.cursor.shell()
         return value
 
-    def _array(self) -> tuple:
+    def _array(self) -> tuple[Value, ...]:
         start = self.cursor.position
         self.cursor.take()
         elements: list[Value] = []
@@ -558,7 +558,7 @@ class _File:
         self.cursor.take()
         return tuple(elements)
 
-    def _store(self, name: str, value: Value | tuple, start: int) -> None:
+    def _store(self, name: str, value: Value | tuple[Value, ...], start: int) -> None:
         other = self.scope.values if isinstance(value, tuple) else self.scope.arrays
         if name in other:
             raise self.cursor.error(f"{name} is both an array and a text", "give them two names", start)

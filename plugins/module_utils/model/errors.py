@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 INVALID = "invalid"
 REFUSED = "refused"
@@ -48,7 +49,7 @@ class Finding:
     column: int = 0
     hint: str = ""
 
-    def to_wire(self) -> dict:
+    def to_wire(self) -> dict[str, Any]:
         """The finding as plain data, with the keys that modules return."""
         return dataclasses.asdict(self)
 

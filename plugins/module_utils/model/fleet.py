@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from . import transaction
 
@@ -55,7 +56,7 @@ def _size(batch: int | str | None, total: int) -> int:
     return batch or 0
 
 
-def switching(plan: Mapping, states: Mapping[str, str], index: int) -> dict[str, str]:
+def switching(plan: Mapping[str, Any], states: Mapping[str, str], index: int) -> dict[str, str]:
     """What hosts do when it is a batch's turn: its own switch, those of the batches before wait on with a new lease.
 
     :param plan: with ``batches`` and ``terms``.
@@ -70,7 +71,7 @@ def switching(plan: Mapping, states: Mapping[str, str], index: int) -> dict[str,
     return {**waiting, **dict.fromkeys(plan["batches"][index], SWITCH)}
 
 
-def ending(plan: Mapping, states: Mapping[str, str], begun: int) -> dict[str, str]:
+def ending(plan: Mapping[str, Any], states: Mapping[str, str], begun: int) -> dict[str, str]:
     """What becomes of each host at the end: confirmed, taken back, or given up before it was switched.
 
     :param begun: how many batches were switched.
@@ -87,24 +88,24 @@ def ending(plan: Mapping, states: Mapping[str, str], begun: int) -> dict[str, st
                 continue
             elif state == transaction.PROBING and _stays(plan, ended, number, begun):
                 steps[host] = CONFIRM
-            elif state not in transaction.TRANSITIONS or transaction.TRANSITIONS[state]:
+            elif state is None or state not in transaction.TRANSITIONS or transaction.TRANSITIONS[state]:
                 steps[host] = TAKE_BACK
     return steps
 
 
-def deciding(plan: Mapping, states: Mapping[str, str], begun: int) -> dict[str, str]:
+def deciding(plan: Mapping[str, Any], states: Mapping[str, str], begun: int) -> dict[str, str]:
     """The hosts that are told before any of them is confirmed, so that each can say later what was decided."""
     return {host: DECIDE for host, step in ending(plan, states, begun).items() if step == CONFIRM}
 
 
-def _stays(plan: Mapping, ended: int | None, number: int, begun: int) -> bool:
+def _stays(plan: Mapping[str, Any], ended: int | None, number: int, begun: int) -> bool:
     """Whether a healthy host of a batch keeps what it was switched to."""
     if ended is None:
         return begun == len(plan["batches"])
     return {ALL: False, BATCH: number < ended, STOP: True}[plan["terms"]["rollback_scope"]]
 
 
-def _ended_at(plan: Mapping, states: Mapping[str, str], begun: int) -> int | None:
+def _ended_at(plan: Mapping[str, Any], states: Mapping[str, str], begun: int) -> int | None:
     """The number of the batch, of those that were switched, in which too many had failed; None when it never came to
     that.
     """

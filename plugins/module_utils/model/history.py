@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 from . import canonical, journal, transaction
 
@@ -20,8 +21,8 @@ _OF_A_PERSON = ("kind", "host", "actor", "reason")
 class Journal:
     """What one host says: ``records``, the ``damage`` that it found itself, the release that it runs (``current``)."""
 
-    records: Sequence[Mapping]
-    damage: Mapping | None = None
+    records: Sequence[Mapping[str, Any]]
+    damage: Mapping[str, Any] | None = None
     current: str | None = None
     open_transaction: bool = False
 
@@ -38,7 +39,7 @@ class Doubt:
         return f"{self.host}: the journal cannot be trusted from record {self.seq} on: {self.reason}"
 
 
-def entries(journals: Mapping[str, Journal]) -> list[dict]:
+def entries(journals: Mapping[str, Journal]) -> list[dict[str, Any]]:
     """What happened, oldest first.
 
     :returns: for each run ``transaction``, ``action``, ``actor``, ``reason``, ``from`` (releases, mostly one), ``to``,
@@ -46,10 +47,10 @@ def entries(journals: Mapping[str, Journal]) -> list[dict]:
         first host ended) and ``seconds`` (of its slowest host); for a host that a person took out or in ``kind``,
         ``host``, ``actor``, ``reason``, ``time``.
     """
-    runs: dict[str, list[tuple[str, Mapping]]] = {}
-    changes: dict[tuple, list[Mapping]] = {}
+    runs: dict[str, list[tuple[str, Mapping[str, Any]]]] = {}
+    changes: dict[tuple[str, str, int], list[Mapping[str, Any]]] = {}
     for host, said in sorted(journals.items()):
-        seen: dict[tuple, int] = {}
+        seen: dict[tuple[str, str], int] = {}
         for record in _trusted(said)[0]:
             if record.get("kind") == "transaction":
                 runs.setdefault(str(record.get("transaction")), []).append((host, record))
@@ -62,7 +63,7 @@ def entries(journals: Mapping[str, Journal]) -> list[dict]:
     return sorted(found, key=lambda entry: (entry["time"], entry.get("transaction", "")))
 
 
-def _run(told: Sequence[tuple[str, Mapping]]) -> dict:
+def _run(told: Sequence[tuple[str, Mapping[str, Any]]]) -> dict[str, Any]:
     records = [record for _host, record in told]
     hosts = {host: transaction.host_outcome(_text(record, "outcome")) for host, record in told}
     return {
@@ -76,7 +77,7 @@ def _run(told: Sequence[tuple[str, Mapping]]) -> dict:
     }
 
 
-def _change(records: Sequence[Mapping]) -> dict:
+def _change(records: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     first = {key: _text(records[0], key) for key in _OF_A_PERSON}
     return {**first, "time": min(_text(record, "time") for record in records)}
 
@@ -102,7 +103,7 @@ def _broken(journals: Mapping[str, Journal]) -> Iterator[Doubt]:
             yield Doubt(host, damage.seq, damage.reason)
 
 
-def _trusted(said: Journal) -> tuple[list[dict], journal.Damage | None]:
+def _trusted(said: Journal) -> tuple[list[dict[str, Any]], journal.Damage | None]:
     """The records whose chain is whole, whatever the host says of it."""
     return journal.verify(map(_line, said.records))
 
@@ -132,9 +133,9 @@ def _against_each_other(journals: Mapping[str, Journal]) -> Iterator[Doubt]:
                     yield Doubt(host, len(journals[host].records) + 1, reason)
 
 
-def _kept(records: Iterable[Mapping]) -> dict[str, dict]:
+def _kept(records: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
     """Host to what a journal says of it, since it was last taken out: its successor begins anew."""
-    kept: dict[str, dict] = {}
+    kept: dict[str, dict[str, Any]] = {}
     for record in records:
         if record.get("kind") == "host_removed":
             kept.pop(_text(record, "host"), None)
@@ -159,11 +160,11 @@ def _against_what_runs(journals: Mapping[str, Journal]) -> Iterator[Doubt]:
             yield Doubt(host, len(said.records) + 1, f"the host runs {runs}, its last confirmed record says {told}")
 
 
-def _text(record: Mapping, key: str) -> str:
+def _text(record: Mapping[str, Any], key: str) -> str:
     value = record.get(key)
     return "" if value is None else str(value)
 
 
-def _number(record: Mapping, key: str) -> float:
+def _number(record: Mapping[str, Any], key: str) -> float:
     value = record.get(key)
     return float(value) if isinstance(value, (int, float)) else 0.0

@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from . import canonical
 
@@ -28,7 +29,7 @@ class Damage:
     torn: bool = False
 
 
-def append(previous: Mapping | None, payload: Mapping) -> dict:
+def append(previous: Mapping[str, Any] | None, payload: Mapping[str, Any]) -> dict[str, Any]:
     """The record that follows another one, or the first record of a journal.
 
     :param payload: what to write down; ``format``, ``seq``, ``prev`` and ``hash`` belong to the journal.
@@ -47,13 +48,13 @@ def append(previous: Mapping | None, payload: Mapping) -> dict:
     return record
 
 
-def verify(lines: Iterable[bytes | str]) -> tuple[list[dict], Damage | None]:
+def verify(lines: Iterable[bytes | str]) -> tuple[list[dict[str, Any]], Damage | None]:
     """Check a journal line by line.
 
     :param lines: the lines of the file with their ends; a last line without an end was not written to its end.
     :returns: the records up to the first damage, and that damage or None.
     """
-    records: list[dict] = []
+    records: list[dict[str, Any]] = []
     damage = None
     for line in lines:
         if damage:
@@ -66,13 +67,13 @@ def verify(lines: Iterable[bytes | str]) -> tuple[list[dict], Damage | None]:
             continue
         record = _parse(data)
         reason = _problem(record, data, seq, records[-1]["hash"] if records else "")
-        if reason:
+        if reason or record is None:
             return records, Damage(seq, reason)
         records.append(record)
     return records, damage
 
 
-def _parse(line: bytes) -> dict | None:
+def _parse(line: bytes) -> dict[str, Any] | None:
     try:
         record = json.loads(line)
     except (ValueError, RecursionError):
@@ -80,7 +81,7 @@ def _parse(line: bytes) -> dict | None:
     return record if isinstance(record, dict) else None
 
 
-def _problem(record: Mapping | None, line: bytes, seq: int, previous: str) -> str:
+def _problem(record: Mapping[str, Any] | None, line: bytes, seq: int, previous: str) -> str:
     """Why a record cannot be the one with this number, or nothing."""
     if record is None:
         return "it is not JSON of a record"
@@ -93,7 +94,7 @@ def _problem(record: Mapping | None, line: bytes, seq: int, previous: str) -> st
     return _hash_problem(record, line)
 
 
-def _hash_problem(record: Mapping, line: bytes) -> str:
+def _hash_problem(record: Mapping[str, Any], line: bytes) -> str:
     content = {key: value for key, value in record.items() if key != "hash"}
     try:
         right = canonical.digest(content) == record.get("hash")
@@ -106,17 +107,17 @@ def _hash_problem(record: Mapping, line: bytes) -> str:
     return "" if same else "hash: it is not in the form in which it was written"
 
 
-def head(records: Sequence[Mapping]) -> dict:
+def head(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """The end of a chain, which other hosts keep: ``{"seq", "hash"}``; number 0 for an empty journal."""
     if not records:
         return {"seq": 0, "hash": ""}
     return {"seq": records[-1]["seq"], "hash": records[-1]["hash"]}
 
 
-def contains(records: Sequence[Mapping], kept: Mapping) -> bool:
+def contains(records: Sequence[Mapping[str, Any]], kept: Mapping[str, Any]) -> bool:
     """Whether a journal still has the record that was its head when somebody kept it.
 
     False means that its end was cut off, that it was written anew, or that it was rolled back from a backup.
     """
     seq = kept["seq"]
-    return seq == 0 or (0 < seq <= len(records) and records[seq - 1]["hash"] == kept["hash"])
+    return bool(seq == 0 or (0 < seq <= len(records) and records[seq - 1]["hash"] == kept["hash"]))

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from . import values
 from .errors import REFUSED, TetraError
@@ -31,7 +32,7 @@ _KEPT = frozenset({
 })  # fmt: skip
 
 
-def text(record: Mapping, starts: str = "") -> str:
+def text(record: Mapping[str, Any], starts: str = "") -> str:
     """The script of a service.
 
     :param record: ``service`` (its name), ``argv``, ``cwd``, ``environment``, ``pre_commands`` (a list of argument

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 _DIGEST = 12
 _DETAIL = 80
@@ -12,7 +13,7 @@ _NOTHING = "-"
 _FAILED = "failed"
 
 
-def services(found: Iterable[Mapping]) -> list[list[str]]:
+def services(found: Iterable[Mapping[str, Any]]) -> list[list[str]]:
     """The services of a host in short."""
     rows = [["ID", "ORG", "ENV", "SERVICE", "STATE", "PID", "PORT", "RELEASE"]]
     for one in found:
@@ -23,7 +24,7 @@ def services(found: Iterable[Mapping]) -> list[list[str]]:
     return rows
 
 
-def health(found: Iterable[Mapping]) -> list[list[str]]:
+def health(found: Iterable[Mapping[str, Any]]) -> list[list[str]]:
     """The services of a host with how they are."""
     rows = [["ID", "SERVICE", "STATE", "HEALTH", "CPU", "MEMORY", "RESTARTS", "SINCE", "URL", "DETAIL"]]
     for one in found:
@@ -37,13 +38,13 @@ def health(found: Iterable[Mapping]) -> list[list[str]]:
     return rows
 
 
-def changes(found: Iterable[Mapping]) -> list[list[str]]:
+def changes(found: Iterable[Mapping[str, Any]]) -> list[list[str]]:
     """What was done to services, and what they are now."""
     rows = [["ID", "SERVICE", "DONE", "STATE"]]
     return rows + [[str(one["id"]), path(one), one["done"], state(one)] for one in found]
 
 
-def ports(found: Iterable[Mapping]) -> list[list[str]]:
+def ports(found: Iterable[Mapping[str, Any]]) -> list[list[str]]:
     """The registered ports of a host, and who listens there."""
     rows = [["PORT", "OWNER", "SERVICE", "LISTENS NOW"]]
     for one in found:
@@ -52,13 +53,13 @@ def ports(found: Iterable[Mapping]) -> list[list[str]]:
     return rows
 
 
-def listener(found: Mapping) -> str:
+def listener(found: Mapping[str, Any]) -> str:
     """Who listens on a port: the service if it is known, the program, and its process."""
     program = f"{found['command'] or 'a program'} (pid {found['pid'] or 'unknown'})"
     return f"{found['owner']}: {program}" if found["owner"] else program
 
 
-def history(records: Iterable[Mapping]) -> list[list[str]]:
+def history(records: Iterable[Mapping[str, Any]]) -> list[list[str]]:
     """How transactions ended."""
     rows = [["TIME", "ENVIRONMENT", "ACTION", "OUTCOME", "ACTOR", "RELEASE", "TRANSACTION", "REASON"]]
     for one in records:
@@ -68,19 +69,19 @@ def history(records: Iterable[Mapping]) -> list[list[str]]:
     return rows
 
 
-def state(service: Mapping) -> str:
+def state(service: Mapping[str, Any]) -> str:
     """The state of a service; one that a person stopped is told from one that ended."""
     return "stopped by hand" if service["stopped"] and not service["running"] else service["state"]
 
 
-def _health(service: Mapping) -> str:
+def _health(service: Mapping[str, Any]) -> str:
     """Whether a service is well; of one that a person stopped nobody expects that."""
     if service["stopped"] and not service["running"]:
         return _NOTHING
     return "ok" if service["health"]["ok"] else _FAILED
 
 
-def path(service: Mapping) -> str:
+def path(service: Mapping[str, Any]) -> str:
     """The name that no other service of the host has."""
     return f"{service['org']}/{service['env']}/{service['name']}"
 

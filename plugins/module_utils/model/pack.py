@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable
+from typing import Any
 
 from . import canonical
 from .errors import TetraError
@@ -60,7 +61,7 @@ def parse_header(line: bytes) -> list[tuple[str, int]]:
     return blobs
 
 
-def _items(line: bytes) -> list:
+def _items(line: bytes) -> list[list[Any]]:
     """What stands in the index, each item a list of two."""
     try:
         record = json.loads(line) if line.endswith(b"\n") else None

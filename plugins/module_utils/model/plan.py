@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Collection, Iterable, Mapping
+from typing import Any
 
 from . import canonical, fleet, table
 from .errors import REFUSED, TetraError
@@ -88,7 +89,7 @@ def levels(names: Iterable[str], depends: Mapping[str, Iterable[str]]) -> list[l
     return result
 
 
-def plan(observed: Mapping[str, Mapping], desired: Desired) -> dict:
+def plan(observed: Mapping[str, Mapping[str, Any]], desired: Desired) -> dict[str, Any]:
     """The plan record of a run over the hosts of one environment.
 
     :param observed: host to the observation that the operation ``release_info`` returned.
@@ -112,12 +113,12 @@ def plan(observed: Mapping[str, Mapping], desired: Desired) -> dict:
     }
 
 
-def plan_id(record: Mapping) -> str:
+def plan_id(record: Mapping[str, Any]) -> str:
     """The name under which a plan is approved, applied and journalled."""
     return canonical.digest(record)
 
 
-def _host_plan(name: str, observed: Mapping, desired: Desired) -> dict:
+def _host_plan(name: str, observed: Mapping[str, Any], desired: Desired) -> dict[str, Any]:
     wanted = {service: desired.services[service] for service in desired.placement.get(name, [])}
     repairs = sorted({f"{found['kind']}: {found['what']}" for found in observed["drift"]})
     drifted = {service for found in observed["drift"] for service in found["services"]}
@@ -133,7 +134,7 @@ def _host_plan(name: str, observed: Mapping, desired: Desired) -> dict:
     }
 
 
-def check_movable(observed: Mapping[str, Mapping], bundle: str) -> None:
+def check_movable(observed: Mapping[str, Mapping[str, Any]], bundle: str) -> None:
     """Refuse a run that must not start: an open transaction, or a bundle on hold, on any host.
 
     :raises TetraError: code ``refused``, naming every host that objects and why.
@@ -150,7 +151,7 @@ def check_movable(observed: Mapping[str, Mapping], bundle: str) -> None:
         )
 
 
-def _objections(observed: Mapping, bundle: str) -> list[str]:
+def _objections(observed: Mapping[str, Any], bundle: str) -> list[str]:
     result = []
     open_one = observed["transaction"]
     if open_one:
@@ -165,7 +166,7 @@ def _objections(observed: Mapping, bundle: str) -> list[str]:
     return result
 
 
-def rollback_target(observed: Mapping[str, Mapping]) -> str:
+def rollback_target(observed: Mapping[str, Mapping[str, Any]]) -> str:
     """The release that an environment goes back to: the newest confirmed before the current that is not on hold.
 
     Hosts must agree on it, or the environment would end mixed.
@@ -191,10 +192,10 @@ def rollback_target(observed: Mapping[str, Mapping]) -> str:
     return str(distinct.pop())
 
 
-def _host_target(observed: Mapping) -> str | None:
+def _host_target(observed: Mapping[str, Any]) -> str | None:
     releases = observed["releases"]
     for entry in reversed(observed["history"]):
-        release = entry["release"]
+        release: str = entry["release"]
         if release == observed["current"] or release not in releases:
             continue
         if releases[release]["bundle"] not in observed["holds"]:
@@ -202,7 +203,7 @@ def _host_target(observed: Mapping) -> str | None:
     return None
 
 
-def promotable(observed: Mapping[str, Mapping], env: str) -> str:
+def promotable(observed: Mapping[str, Mapping[str, Any]], env: str) -> str:
     """The bundle that the environment before runs and has confirmed on every one of its hosts.
 
     :raises TetraError: code ``refused`` when it runs nothing, runs several, is in a transaction, or a host is behind.
@@ -225,15 +226,15 @@ def promotable(observed: Mapping[str, Mapping], env: str) -> str:
             hint=f"bring {env} to one bundle first",
             code=REFUSED,
         )
-    return distinct.pop()
+    return str(distinct.pop())
 
 
-def unchanged(record: Mapping) -> bool:
+def unchanged(record: Mapping[str, Any]) -> bool:
     """Whether a plan has nothing to do on any host."""
     return not any(host["changed"] for host in record["hosts"].values())
 
 
-def summary(record: Mapping) -> str:
+def summary(record: Mapping[str, Any]) -> str:
     """The plan as lines for a person and for ``--diff``: what each host does to each service."""
     lines = [f"{record['action']} {record['org']} to {record['env']}: bundle {record['bundle'][:12]}"]
     if len(record["batches"]) > 1:
@@ -247,7 +248,7 @@ def summary(record: Mapping) -> str:
     return "\n".join(lines) + "\n"
 
 
-def differences(before: Mapping, after: Mapping) -> list[str]:
+def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
     """What became different from one plan of a run to the next one, as lines for a person.
 
     :param before: a plan record that came from outside; it may lack anything.

@@ -7,6 +7,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Callable, Container, Iterable, Mapping
+from typing import Any
 
 from . import fleet, units
 from .errors import ERROR, Finding, TetraError, raise_on_errors
@@ -40,9 +41,9 @@ class Environment:
     canary: int = 0
     max_failures: int = 0
     rollback_scope: str = "all"
-    gates: tuple = ()
+    gates: tuple[str | Mapping[str, Any], ...] = ()
     approvals: int = 0
-    freeze: tuple = ()
+    freeze: tuple[str | Mapping[str, Any], ...] = ()
     soak: float = 0.0
 
     @property
@@ -108,8 +109,8 @@ def _environment(
         findings.append(_finding(f"{VARIABLE}.{name}", error))
     settings = {} if record is None else record
     if not isinstance(settings, Mapping):
-        error = TetraError("is not a mapping", hint="write key: value pairs below it, or {}")
-        findings.append(_finding(f"{VARIABLE}.{name}", error))
+        problem = TetraError("is not a mapping", hint="write key: value pairs below it, or {}")
+        findings.append(_finding(f"{VARIABLE}.{name}", problem))
         settings = {}
     own_group = name if name in groups else name.replace("-", "_")
     fields = {"group": own_group, **_settings(name, settings, findings)}
@@ -119,7 +120,7 @@ def _environment(
     return Environment(name=name, **fields)
 
 
-def _settings(name: str, settings: Mapping, findings: list[Finding]) -> dict:
+def _settings(name: str, settings: Mapping[str, Any], findings: list[Finding]) -> dict[str, Any]:
     """The fields that the settings of one environment give; what is wrong with them goes to the findings."""
     fields = {}
     for key, value in settings.items():
@@ -190,11 +191,11 @@ def _range(value: object) -> str:
     return f"{low}-{high}"
 
 
-def _count(value: object) -> int:
+def _count(value: Any) -> int:
     return units.integer(value, 0, _MOST_HOSTS)
 
 
-def _batch(value: object) -> int | str:
+def _batch(value: Any) -> int | str:
     match = _PERCENT.fullmatch(str(value).strip())
     if match and 1 <= int(match.group(1)) <= 100:
         return f"{int(match.group(1))}%"
@@ -205,7 +206,7 @@ def _batch(value: object) -> int | str:
         raise TetraError(f"{value!r} is not a size of a batch", hint=hint) from error
 
 
-def _lease(value: object) -> float:
+def _lease(value: Any) -> float:
     seconds = units.duration(value)
     if seconds < 1:
         raise TetraError(f"{value!r} is too short for a lease", hint="a host needs at least 1s, 60s is usual")
@@ -216,7 +217,7 @@ def _scope(value: object) -> str:
     return units.one_of(_text(value), fleet.SCOPES)
 
 
-def _list(value: object) -> tuple:
+def _list(value: object) -> tuple[str | Mapping[str, Any], ...]:
     """Texts or mappings; one of them alone may stand without the list around it."""
     items = [value] if isinstance(value, (str, Mapping)) else value
     if not isinstance(items, (list, tuple)) or not all(isinstance(item, (str, Mapping)) and item for item in items):
@@ -224,7 +225,7 @@ def _list(value: object) -> tuple:
     return tuple(items)
 
 
-_READERS: dict[str, Callable] = {
+_READERS: dict[str, Callable[[Any], Any]] = {
     "hosts": _text,
     "promotes_from": _text,
     "allow_push": _yes_or_no,

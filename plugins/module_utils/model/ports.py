@@ -8,6 +8,7 @@ import dataclasses
 import ipaddress
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from . import units
 from .errors import INVALID, REFUSED, TetraError
@@ -45,7 +46,7 @@ class HostPorts:
     """
 
     registry: Registry
-    listeners: Sequence[Mapping]
+    listeners: Sequence[Mapping[str, Any]]
     address: str
 
 
@@ -186,8 +187,8 @@ class _Allocation:
 
     def _named_port(self, request: Request) -> int | None:
         subject = f"service {request.service} asks for the port of {request.name}"
-        found = {host.name: host.registry.names[request.name] for host in self._hosts
-                 if request.name in host.registry.names}
+        found = {host.name: port for host in self._hosts for name, port in host.registry.names.items()
+                 if name == request.name}
         if len(set(found.values())) == 1:
             return next(iter(found.values()))
         if found:
@@ -264,7 +265,7 @@ class _Host:
         self._owner = owner
         self._own = self.registry.owned.get(owner, {})
         self._registered = self.registry.registered()
-        self._listeners: dict[int, list[Mapping]] = {}
+        self._listeners: dict[int, list[Mapping[str, Any]]] = {}
         for listener in ports.listeners:
             if self._overlaps(listener["address"]):
                 self._listeners.setdefault(listener["port"], []).append(listener)
@@ -295,7 +296,7 @@ class _Host:
     def _is_own(self, holder: str, service: str) -> bool:
         return holder.rpartition("/")[0] == self._owner or same_service(holder, f"{self._owner}/{service}")
 
-    def _gives_way(self, listener: Mapping, service: str) -> bool:
+    def _gives_way(self, listener: Mapping[str, Any], service: str) -> bool:
         """A service listens on its own port; others of the environment are stopped before anything new starts."""
         owner, _slash, other = (listener["owner"] or "").rpartition("/")
         return owner == self._owner and (other == service or self._own.get(other) == listener["port"])
@@ -317,7 +318,7 @@ def _normal(address: str) -> str:
     return "" if parsed.is_unspecified else str(parsed)
 
 
-def _who(listener: Mapping) -> str:
+def _who(listener: Mapping[str, Any]) -> str:
     address = listener["address"]
     place = f"[{address}]:{listener['port']}" if ":" in address else f"{address}:{listener['port']}"
     if listener["pid"] is None:

@@ -14,12 +14,15 @@ import collections
 import dataclasses
 import difflib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
 
 from . import toml_text, units
 from .errors import ERROR, WARNING, Finding, TetraError
 from .toml_edit import Editor
 from .toml_text import Document, Element, Pair
+
+_T = TypeVar("_T")
 
 DEFAULT_ALLOCATION = (3000, 9999)
 """Where ports are taken from when nobody says otherwise; the original's defaults."""
@@ -71,7 +74,7 @@ class Registry:
                 result.setdefault(port, []).append(f"{owner}/{service}")
         return result
 
-    def to_wire(self) -> dict:
+    def to_wire(self) -> dict[str, Any]:
         """The registry as plain data."""
         return {
             "names": dict(self.names),
@@ -83,7 +86,7 @@ class Registry:
         }
 
     @classmethod
-    def from_wire(cls, wire: Mapping) -> Registry:
+    def from_wire(cls, wire: Mapping[str, Any]) -> Registry:
         """The registry that :meth:`to_wire` gave."""
         return cls(
             names=dict(wire["names"]),
@@ -98,7 +101,7 @@ class Registry:
 def range_for(ranges: Mapping[str, tuple[int, int]], env: str) -> tuple[str, tuple[int, int]] | None:
     """The range of an environment under its own name or the other vocabulary's: the name it stands under, and it."""
     others = {**RANGE_ALIASES, **{long: short for short, long in RANGE_ALIASES.items()}}
-    for name in (env, others.get(env)):
+    for name in (env, others.get(env, env)):
         if name in ranges:
             return name, ranges[name]
     return None
@@ -160,12 +163,12 @@ class _Reader:
         found = sorted(self._findings, key=lambda finding: (finding.line, finding.column))
         return dataclasses.replace(registry, findings=found)
 
-    def _find(self, severity: str, code: str, item: toml_text.Header | Pair, message: str, hint: str) -> None:
+    def _find(self, severity: str, code: str, item: toml_text.Header | Pair | _Place, message: str, hint: str) -> None:
         self._findings.append(Finding(severity, code, message, self._path, item.line, item.column, hint))
 
     def _check_sections(self) -> None:
         seen = set(_SECTIONS)
-        for item in (*self._document.headers, *self._document.pairs):
+        for item in self._document.statements:
             section = item.path[0]
             if section not in seen and section != toml_text.UNREADABLE:
                 near = difflib.get_close_matches(section, _SECTIONS, 1)
@@ -313,8 +316,8 @@ def _number(value: object) -> int | None:
     """The number that a value is, also one in quotes; a truth value is none."""
     if isinstance(value, int) and not isinstance(value, bool):
         return value
-    is_digits = isinstance(value, str) and re.match(r"[0-9]{1,18}\Z", value.strip())
-    return int(value.strip()) if is_digits else None
+    text = value.strip() if isinstance(value, str) else ""
+    return int(text) if re.match(r"[0-9]{1,18}\Z", text) else None
 
 
 def _shown(value: object) -> str:
@@ -325,7 +328,7 @@ def _shown(value: object) -> str:
     return "a list" if isinstance(value, list) else repr(value)
 
 
-def edit(text: str, changes: Mapping, path: str = "ports.toml") -> str:
+def edit(text: str, changes: Mapping[str, Any], path: str = "ports.toml") -> str:
     """The text with changes made, every other character as it was.
 
     :param changes: any of ``owned``: {"org/env": {service: port or None}}, ``names``: {name: port or None},
@@ -355,7 +358,7 @@ def edit(text: str, changes: Mapping, path: str = "ports.toml") -> str:
 class _Wanted:
     """What a registry has to say after changes."""
 
-    def __init__(self, before: Registry, changes: Mapping) -> None:
+    def __init__(self, before: Registry, changes: Mapping[str, Any]) -> None:
         unknown = set(changes) - {"owned", "names", "ranges", "reserved"}
         if unknown:
             raise TetraError(f"a registry has no {', '.join(sorted(unknown))}", "give owned, names, ranges or reserved")
@@ -382,7 +385,7 @@ class _Wanted:
         )
 
 
-def _merged(before: Mapping, changes: Mapping, valid) -> dict:
+def _merged(before: Mapping[str, _T], changes: Mapping[str, Any], valid: Callable[[str, Any], _T]) -> dict[str, _T]:
     result = dict(before)
     for name, value in changes.items():
         _check_key(name)
@@ -423,7 +426,7 @@ def _valid_reserved(name: str, ports: Iterable[int]) -> list[int]:
     return [_valid_port(f"reserved {name}", port) for port in ports]
 
 
-def _edit_names(editor: Editor, before: Registry, changes: Mapping, path: str) -> bool:
+def _edit_names(editor: Editor, before: Registry, changes: Mapping[str, Any], path: str) -> bool:
     changed = False
     for name, port in changes.items():
         if port is not None and name not in before.names:
@@ -433,7 +436,7 @@ def _edit_names(editor: Editor, before: Registry, changes: Mapping, path: str) -
 
 
 def _check_no_organization(document: Document, name: str, path: str) -> None:
-    for item in (*document.headers, *document.pairs):
+    for item in document.statements:
         if len(item.path) > 2 and item.path[:2] == ("ports", name):
             raise TetraError(
                 f"{path}:{item.line}:{item.column}: {name} is an organization here and cannot be a plain name as well",
@@ -441,7 +444,7 @@ def _check_no_organization(document: Document, name: str, path: str) -> None:
             )
 
 
-def _edit_owned(editor: Editor, before: Registry, owner: str, changes: Mapping) -> bool:
+def _edit_owned(editor: Editor, before: Registry, owner: str, changes: Mapping[str, Any]) -> bool:
     changed = False
     for service, port in changes.items():
         path = (*_table_of(editor.document, owner), service)
@@ -451,7 +454,7 @@ def _edit_owned(editor: Editor, before: Registry, owner: str, changes: Mapping) 
     return changed
 
 
-def _edit_port(editor: Editor, path: tuple, before: int | None, port: int | None) -> bool:
+def _edit_port(editor: Editor, path: tuple[str, ...], before: int | None, port: int | None) -> bool:
     if port is not None and port != before:
         editor.set(path, str(port))
         return True
@@ -477,7 +480,7 @@ def _table_of(document: Document, owner: str) -> tuple[str, ...]:
     return quoted if plain[:2] in values or plain in values else plain
 
 
-def _edit_ranges(editor: Editor, before: Registry, changes: Mapping) -> bool:
+def _edit_ranges(editor: Editor, before: Registry, changes: Mapping[str, Any]) -> bool:
     changed = False
     for name, bounds in changes.items():
         path = ("port_ranges", name)
@@ -490,7 +493,7 @@ def _edit_ranges(editor: Editor, before: Registry, changes: Mapping) -> bool:
     return changed
 
 
-def _edit_reserved(editor: Editor, before: Registry, changes: Mapping) -> bool:
+def _edit_reserved(editor: Editor, before: Registry, changes: Mapping[str, Any]) -> bool:
     changed = False
     for category, ports in changes.items():
         path = ("reserved", category)

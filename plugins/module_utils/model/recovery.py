@@ -8,14 +8,15 @@ Everything is decided from what the hosts of an environment say themselves, as `
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from . import transaction
 from .errors import REFUSED, TetraError
 
-Observed = Mapping[str, Mapping]
+Observed = Mapping[str, Mapping[str, Any]]
 
 
-def settle(observed: Observed) -> dict[str, dict]:
+def settle(observed: Observed) -> dict[str, dict[str, str]]:
     """How the open transactions of an environment end.
 
     What was confirmed on one host, or decided on all that were to be confirmed, is confirmed; the rest is taken back.
@@ -31,7 +32,7 @@ def settle(observed: Observed) -> dict[str, dict]:
     return steps
 
 
-def give_up(observed: Observed) -> dict[str, dict]:
+def give_up(observed: Observed) -> dict[str, dict[str, str]]:
     """As :func:`settle`, but everything is taken back.
 
     :raises TetraError: code ``refused`` when a host has confirmed already: then only a rollback leads back.
@@ -85,7 +86,7 @@ def origin(observed: Observed) -> str:
     return having[0]
 
 
-def present(answers: Observed) -> dict[str, Mapping]:
+def present(answers: Observed) -> dict[str, Mapping[str, Any]]:
     """The hosts that are part of an environment: all but those that are silent and were taken out of it.
 
     A host counts as taken out when every host that answers says so.
@@ -95,7 +96,9 @@ def present(answers: Observed) -> dict[str, Mapping]:
     return {host: answer for host, answer in answers.items() if "epoch" in answer or host not in removed}
 
 
-def placed(observed: Observed, computed: Mapping[str, list[str]], once: list[str], behind: list[str]) -> dict:
+def placed(
+    observed: Observed, computed: Mapping[str, list[str]], once: list[str], behind: list[str]
+) -> dict[str, list[str]]:
     """Which host runs which services: those that are not behind go on as they are.
 
     :param computed: the placement as it would be made now.
@@ -110,12 +113,13 @@ def placed(observed: Observed, computed: Mapping[str, list[str]], once: list[str
     return result
 
 
-def _has_confirmed(answer: Mapping, identity: str) -> bool:
+def _has_confirmed(answer: Mapping[str, Any], identity: str) -> bool:
     return any(entry["transaction"] == identity for entry in answer["history"])
 
 
-def _decision(answer: Mapping, identity: str) -> Mapping | None:
+def _decision(answer: Mapping[str, Any], identity: str) -> Mapping[str, Any] | None:
     open_one = answer["transaction"]
     if open_one and open_one["id"] == identity and open_one["state"] == transaction.PROBING:
-        return open_one["decision"]
+        decision: Mapping[str, Any] | None = open_one["decision"]
+        return decision
     return None

@@ -11,6 +11,7 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 from . import canonical, pack, units, values
 from .errors import TetraError
@@ -35,12 +36,12 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 _TEMPLATES = re.compile(r"templates(?:/[\w./@+-]*)?")
 
 
-def bundle_manifest(org: str, files: Mapping[str, Mapping]) -> dict:
+def bundle_manifest(org: str, files: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """The manifest of a bundle: the org's source files at one moment. It holds no secret and no time."""
     return {"format": FORMAT, "kind": "bundle", "org": org, "files": dict(files)}
 
 
-def digest(manifest: Mapping) -> str:
+def digest(manifest: Mapping[str, Any]) -> str:
     """The name of a bundle or a release."""
     return canonical.digest(manifest)
 
@@ -50,12 +51,12 @@ def is_digest(text: object) -> bool:
     return isinstance(text, str) and _DIGEST.fullmatch(text) is not None
 
 
-def blobs(manifest: Mapping) -> dict[str, int]:
+def blobs(manifest: Mapping[str, Any]) -> dict[str, int]:
     """The contents that a manifest needs: sha256 to size in bytes."""
     return {entry["sha256"]: entry["size"] for entry in manifest["files"].values() if entry["type"] == "file"}
 
 
-def tree(files: Mapping[str, Mapping]) -> dict[str, Mapping]:
+def tree(files: Mapping[str, Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
     """Everything that a tree made of these entries consists of: the entries, and the folders that they lie in."""
     return {**{folder: _FOLDER for path in files for folder in _parents(path)}, **files}
 
@@ -106,7 +107,7 @@ def check_link(path: str, target: str) -> str:
     return target
 
 
-def check_manifest(record: Mapping) -> None:
+def check_manifest(record: Mapping[str, Any]) -> None:
     """Check a manifest that came from outside.
 
     :raises TetraError: naming the key or the path that is wrong.
@@ -164,7 +165,7 @@ def _check_files(files: object) -> None:
             follow(path, files)
 
 
-def _check_entry(path: str, entry: Mapping) -> None:
+def _check_entry(path: str, entry: Mapping[str, Any]) -> None:
     check_path(path)
     kind = entry.get("type") if isinstance(entry, Mapping) else None
     if kind not in ("file", "link", "dir"):
@@ -186,13 +187,13 @@ def _check_digest(what: str, text: object) -> None:
         raise TetraError(f"{what} is {text!r}, not 64 hex digits")
 
 
-def _check_parents(path: str, files: Mapping[str, Mapping]) -> None:
+def _check_parents(path: str, files: Mapping[str, Mapping[str, Any]]) -> None:
     for parent in _parents(path):
         if files.get(parent, _FOLDER) != _FOLDER:
             raise TetraError(f"{path} lies below {parent}, which is not a folder", hint="nothing lies below a link")
 
 
-def _check_release(record: Mapping) -> None:
+def _check_release(record: Mapping[str, Any]) -> None:
     units.check_name("environment", record["env"])
     _check_digest("the bundle of the release", record["bundle"])
     for key in ("services", "secrets"):
@@ -207,7 +208,7 @@ def _check_release(record: Mapping) -> None:
         raise TetraError(f"secrets_key is {record['secrets_key']!r}, not the id of a key")
 
 
-def _check_service(name: str, service: Mapping) -> None:
+def _check_service(name: str, service: Mapping[str, Any]) -> None:
     units.check_name("service", name)
     _check_keys(f"service {name}", service, _SERVICE_KEYS)
     _check_digest(f"service {name}: digest", service["digest"])
@@ -221,7 +222,7 @@ def _check_service(name: str, service: Mapping) -> None:
             raise TetraError(f"service {name}: port {port!r} is not one of 1 to 65535")
 
 
-def follow(path: str, files: Mapping[str, Mapping]) -> str:
+def follow(path: str, files: Mapping[str, Mapping[str, Any]]) -> str:
     """Where a path leads within a tree when every link on its way is followed, as the kernel would.
 
     What is not in the tree is taken for a folder. The answer "" is the tree itself.
@@ -253,7 +254,10 @@ def follow(path: str, files: Mapping[str, Mapping]) -> str:
 
 
 def service_digest(
-    definition: Mapping, ports: Mapping[str, int], files: Mapping[str, Mapping], secrets: Mapping[str, str]
+    definition: Mapping[str, Any],
+    ports: Mapping[str, int],
+    files: Mapping[str, Mapping[str, Any]],
+    secrets: Mapping[str, str],
 ) -> str:
     """The name of what a service is: while it stays the same, its process is left alone.
 
@@ -277,7 +281,7 @@ def service_digest(
     return canonical.digest({"definition": definition, "ports": dict(ports), "files": used, "secrets": named})
 
 
-def secrets_of(definition: Mapping) -> set[str]:
+def secrets_of(definition: Mapping[str, Any]) -> set[str]:
     """The names of the secrets that a service uses; they stand in its environment alone."""
     found: set[str] = set()
     for value in definition["environment"].values():
@@ -285,7 +289,9 @@ def secrets_of(definition: Mapping) -> set[str]:
     return found
 
 
-def used_files(name: str, definition: Mapping, files: Mapping[str, Mapping]) -> dict[str, Mapping]:
+def used_files(
+    name: str, definition: Mapping[str, Any], files: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Mapping[str, Any]]:
     """The entries of a release that a service uses.
 
     They are its own, the common ones, the templates that it names, and what links among these lead to. A template is
@@ -303,7 +309,7 @@ def used_files(name: str, definition: Mapping, files: Mapping[str, Mapping]) -> 
     return {path: files[path] for path in sorted(_with_linked(wanted, files))}
 
 
-def _with_linked(wanted: set[str], files: Mapping[str, Mapping]) -> set[str]:
+def _with_linked(wanted: set[str], files: Mapping[str, Mapping[str, Any]]) -> set[str]:
     found: set[str] = set()
     while wanted:
         found |= wanted

@@ -43,13 +43,13 @@ class Service:
 
     name: str
     description: str
-    command: dict
-    pre_commands: list[dict]
+    command: dict[str, Any]
+    pre_commands: list[dict[str, Any]]
     cwd: Value | None
     port: PortRequest
     environment: dict[str, Value]
     depends: list[str]
-    health: dict | None
+    health: dict[str, Any] | None
     min_healthy: float
     autostart: bool
     restart: str
@@ -63,13 +63,13 @@ class Service:
     unused: list[str]
     env_files: list[Value] = dataclasses.field(default_factory=list, compare=False)
 
-    def to_wire(self) -> dict:
+    def to_wire(self) -> dict[str, Any]:
         """The service as plain data; every key is there."""
         record = dataclasses.asdict(self)
         return {key: record[key] for key in _WIRE}
 
     @classmethod
-    def from_wire(cls, record: Mapping) -> Service:
+    def from_wire(cls, record: Mapping[str, Any]) -> Service:
         """The service that ``to_wire`` made this record of.
 
         :raises TetraError: for a record with other keys, or with values of another kind.

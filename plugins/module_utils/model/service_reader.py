@@ -4,10 +4,11 @@
 
 from __future__ import annotations
 
+import functools
 import posixpath
 import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from . import checks, command, launch_script, units, values
 from .definition import Definition, expand
@@ -15,6 +16,9 @@ from .errors import WARNING, Finding, TetraError, at
 from .service import HARDENING, HONOURED, REPORTED, RESTARTS, Service
 from .units import PortRequest
 from .values import Value
+
+_T = TypeVar("_T")
+_D = TypeVar("_D")
 
 # Variables with which a definition would load code into programs that are not its own, such as the launcher.
 _HIJACKING = frozenset({"LD_PRELOAD", "LD_LIBRARY_PATH", "LD_AUDIT", "BASH_ENV"})
@@ -91,7 +95,7 @@ class _Keys:
         self.overridden = frozenset(map(_full, overrides))
         self.given = dict(definition.values)
         for key, value in overrides.items():
-            self.given[_full(key)] = self.located(_full(key), lambda value=value: _checked(value))
+            self.given[_full(key)] = self.located(_full(key), functools.partial(_checked, value))
         self.arrays = {name: words for name, words in definition.arrays.items() if name not in self.overridden}
 
     def value(self, name: str) -> Value | None:
@@ -129,19 +133,19 @@ class _Keys:
             raise self.error(name, f"depends on {names}, which only the host knows", "write the value itself")
         return value
 
-    def parsed(self, name: str, parse: Callable, default: Any) -> Any:
+    def parsed(self, name: str, parse: Callable[[str], _T], default: _D) -> _T | _D:
         """What ``parse`` makes of the text of a key, or the default when there is none."""
         text = self.text(name)
         if not text:
             return default
         return self.located(name, lambda: parse(text))
 
-    def command(self, name: str) -> dict:
+    def command(self, name: str) -> dict[str, Any]:
         """The command that a key holds."""
         value = self.value(name) or ""
         return self.located(name, lambda: command.read(value))
 
-    def located(self, name: str, work: Callable) -> Any:
+    def located(self, name: str, work: Callable[[], _T]) -> _T:
         """What ``work`` returns; its errors are made to say at which key they happened."""
         try:
             return work()
@@ -197,7 +201,7 @@ def _depends(keys: _Keys, name: str) -> list[str]:
     names = []
     for value in keys.words("TSM_DEPENDS"):
         for word in keys.known("TSM_DEPENDS", value).replace(",", " ").split():
-            other, warning = keys.located("TSM_DEPENDS", lambda word=word: units.service_name(word))
+            other, warning = keys.located("TSM_DEPENDS", functools.partial(units.service_name, word))
             if other == name:
                 raise keys.error("TSM_DEPENDS", "the service depends on itself", "take its name out")
             if warning:
@@ -206,7 +210,7 @@ def _depends(keys: _Keys, name: str) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def _command(keys: _Keys) -> dict:
+def _command(keys: _Keys) -> dict[str, Any]:
     """The command with its arguments, which are an array of words or more text of the command."""
     text = keys.value("TSM_COMMAND")
     if not text:
@@ -263,11 +267,11 @@ def _check_port_is_there(keys: _Keys, service: Service) -> None:
             raise keys.error(name, f"refers to {min(names)}, but the service has no port", hint)
 
 
-def _command_values(commands: Iterable[dict]) -> list[Value]:
+def _command_values(commands: Iterable[dict[str, Any]]) -> list[Value]:
     return [word for found in commands for word in found.get("argv", [found.get("shell", "")])]
 
 
-def _health_values(health: dict) -> list[Value]:
+def _health_values(health: dict[str, Any]) -> list[Value]:
     own = [health[key] for key in ("url", "address", "port") if key in health]
     return own + _command_values([health["command"]] if "command" in health else [])
 
@@ -302,7 +306,7 @@ def _variables(keys: _Keys) -> tuple[list[Value], dict[str, Value]]:
         first, *rest = values.parts(word) or [""]
         match = _PAIR.match(first) if isinstance(first, str) else None
         if match:
-            pairs[match.group(1)] = values.join([first[match.end() :], *rest])
+            pairs[match.group(1)] = values.join([match.string[match.end() :], *rest])
         elif isinstance(word, str) and _WORD.fullmatch(word):
             _remark_on_environment(keys, word)
         else:
@@ -326,7 +330,7 @@ def _environment(keys: _Keys, shared: Mapping[str, Value], pairs: Mapping[str, V
     own = {name: value for name, value in keys.given.items() if name in exported and not _is_key(name)}
     result = {}
     for name, value in {**shared, **pairs, **own}.items():
-        result[name] = keys.located(name, lambda value=value: _checked(value))
+        result[name] = keys.located(name, functools.partial(_checked, value))
         _check_variable(keys, name)
     return result
 
@@ -341,7 +345,7 @@ def _check_variable(keys: _Keys, name: str) -> None:
         raise keys.error(name, "is kept by shells for themselves, and no service can be given it", "use another name")
 
 
-def _health(keys: _Keys, variables: Mapping[str, Value]) -> dict | None:
+def _health(keys: _Keys, variables: Mapping[str, Value]) -> dict[str, Any] | None:
     """The health check and its timing, or None when there is none."""
     value = keys.value("TSM_HEALTH_CHECK")
     timing = {

@@ -10,13 +10,13 @@ which makes removing what was added the exact way back.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 
 from . import toml_text
 from .errors import TetraError
 from .toml_text import Document, Element, Header, Pair
 
-Path = tuple
+Path = tuple[str, ...]
 _BARE = re.compile(r"[A-Za-z0-9_-]+\Z")
 
 
@@ -107,7 +107,7 @@ class Editor:
         end = min(following, default=len(self.document.text))
         return [pair for pair in self.document.pairs if header.first < pair.first < end]
 
-    def _is_emptied(self, header: Header, gone: set) -> bool:
+    def _is_emptied(self, header: Header, gone: Container[int]) -> bool:
         pairs = self._body(header)
         if len(header.path) < 2 or header.path in self._added or not all(pair.first in gone for pair in pairs):
             return False
@@ -153,7 +153,7 @@ class Editor:
     def _place_for(self, table: Path) -> int:
         """Behind the last table of the same family, and the comment that ends it; else at the end of the text."""
         text = self.document.text
-        ends = [item.last for item in (*self.document.headers, *self.document.pairs) if item.path[0] == table[0]]
+        ends = [item.last for item in self.document.statements if item.path[0] == table[0]]
         if not ends:
             return len(text)
         return self._behind_comment(max(ends))
@@ -185,7 +185,8 @@ def _end_of_line(text: str, position: int) -> int:
 
 def _array_cuts(document: Document, pair: Pair, wanted: list[int], newline: str) -> list[tuple[int, int, str]]:
     """The cuts that make an array hold ``wanted``, each element that stays left where it is."""
-    elements: list[Element] = pair.value
+    assert isinstance(pair.value, list)
+    elements = pair.value
     have = [element.value for element in elements]
     gone = [element for element in elements if element.value not in wanted]
     new = [number for number in wanted if number not in have]

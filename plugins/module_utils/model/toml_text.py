@@ -12,7 +12,7 @@ from __future__ import annotations
 import bisect
 import dataclasses
 import re
-from typing import NamedTuple
+from typing import NamedTuple, Union
 
 _BLANK = re.compile(r"[ \t]*")
 _BETWEEN = re.compile(r"(?:[ \t\r\n]|#[^\n]*)*")
@@ -52,9 +52,12 @@ class Other(NamedTuple):
 class Element(NamedTuple):
     """One value of an array, with where its text begins and ends."""
 
-    value: object
+    value: Value
     start: int
     end: int
+
+
+Value = Union[int, str, bool, list[Element], Other]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,13 +76,13 @@ class Pair:
     """``key = value``.
 
     ``path`` is the whole name, the table's included; ``prefix`` what stands on the line before the last part of the
-    key; ``start`` and ``end`` bound the value's text, ``first`` and ``last`` its lines. ``value`` is int, str, bool,
-    a list of :class:`Element`, or :class:`Other`. ``inline`` says that it stands inside ``{ }``.
+    key; ``start`` and ``end`` bound the value's text, ``first`` and ``last`` its lines. ``inline`` says that it stands
+    inside ``{ }``.
     """
 
     path: tuple[str, ...]
     prefix: str
-    value: object
+    value: Value
     line: int
     column: int
     start: int
@@ -101,11 +104,16 @@ class Document:
     headers: list[Header] = dataclasses.field(default_factory=list)
     pairs: list[Pair] = dataclasses.field(default_factory=list)
     problems: list[Problem] = dataclasses.field(default_factory=list)
-    closed: set = dataclasses.field(default_factory=set)
-    dotted: set = dataclasses.field(default_factory=set)
+    closed: set[tuple[str, ...]] = dataclasses.field(default_factory=set)
+    dotted: set[tuple[str, ...]] = dataclasses.field(default_factory=set)
 
     def __post_init__(self) -> None:
         self._lines = [0] + [match.end() for match in re.finditer("\n", self.text)]
+
+    @property
+    def statements(self) -> list[Header | Pair]:
+        """All headers, then all pairs."""
+        return [*self.headers, *self.pairs]
 
     def place(self, offset: int) -> tuple[int, int]:
         """Line and column of an offset, from 1."""
@@ -156,7 +164,8 @@ def _report(document: Document, error: _NotTomlError) -> None:
 
 
 def _skip(text: str, position: int) -> int:
-    return _BLANK.match(text, position).end()
+    match = _BLANK.match(text, position)
+    return match.end() if match else position
 
 
 def _next_line(text: str, position: int) -> int:
@@ -240,7 +249,7 @@ def _key_part(text: str, position: int) -> tuple[str, int]:
     )
 
 
-def _value(text: str, position: int, depth: int) -> tuple[object, int]:
+def _value(text: str, position: int, depth: int) -> tuple[Value, int]:
     character = text[position : position + 1]
     if character in ("", "\n", "\r", "#"):
         raise _NotTomlError(max(position - 1, 0), "there is no value behind '='", "write a value, or remove the line")
@@ -254,7 +263,7 @@ def _value(text: str, position: int, depth: int) -> tuple[object, int]:
     return _word(match.group()), match.end()
 
 
-def _word(word: str) -> object:
+def _word(word: str) -> Value:
     if word in ("true", "false"):
         return word == "true"
     return int(word) if _NUMBER.match(word) and len(word) <= _LONGEST_NUMBER else Other(word)
@@ -274,7 +283,7 @@ def _string(text: str, position: int) -> tuple[str, int]:
 
 
 def _unescape(content: str, position: int) -> str:
-    def one(match: re.Match) -> str:
+    def one(match: re.Match[str]) -> str:
         simple, short, long, wrong = match.groups()
         if wrong:
             raise _NotTomlError(position, f"there is no escape \\{wrong}", "write a backslash as \\\\")
@@ -306,7 +315,8 @@ def _array(text: str, start: int, depth: int) -> tuple[list[Element], int]:
 
 
 def _between(text: str, position: int) -> int:
-    return _BETWEEN.match(text, position).end()
+    match = _BETWEEN.match(text, position)
+    return match.end() if match else position
 
 
 def _inline_table(document: Document, path: tuple[str, ...], start: int, first: int, depth: int) -> int:
@@ -339,14 +349,14 @@ def _end_of_line(text: str, position: int) -> int:
 
 def _check_structure(document: Document) -> None:
     """What TOML forbids although each line is right: names given twice, and names that are a value and a table."""
-    values: set = set()
+    values: set[tuple[str, ...]] = set()
     for pair in document.pairs:
         if pair.path in values:
             name = ".".join(pair.path)
             message = f"{name} is given twice; this one counts"
             _problem(document, "duplicate-key", message, pair, "remove one of the lines")
         values.add(pair.path)
-    tables: set = set()
+    tables: set[tuple[str, ...]] = set()
     for header in document.headers:
         name = ".".join(header.path)
         if header.path in tables and not name.startswith("[["):
@@ -356,9 +366,9 @@ def _check_structure(document: Document) -> None:
     _check_lists_are_no_tables(document)
 
 
-def _check_values_are_no_tables(document: Document, values: set) -> None:
+def _check_values_are_no_tables(document: Document, values: set[tuple[str, ...]]) -> None:
     left = set(values)
-    for item in (*document.headers, *document.pairs):
+    for item in document.statements:
         longest = len(item.path) + isinstance(item, Header)
         for path in left.intersection(item.path[:length] for length in range(1, longest)):
             left.discard(path)
@@ -373,7 +383,7 @@ def _check_values_are_no_tables(document: Document, values: set) -> None:
 
 def _check_lists_are_no_tables(document: Document) -> None:
     lists = {header.path[0][2:-2] for header in document.headers if header.path[0].startswith("[[")}
-    for item in (*document.headers, *document.pairs):
+    for item in document.statements:
         if item.path[0] in lists:
             lists.discard(item.path[0])
             message = f"{item.path[0]} is a list of tables and a table"

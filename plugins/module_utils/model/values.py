@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Union
+from typing import Any, Union
 
 from .errors import TetraError
 
-Part = Union[str, dict]
-Value = Union[str, list]
+Part = Union[str, dict[str, Any]]
+Value = Union[str, list[Part]]
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 PORT_VARIABLES = frozenset({"PORT", "TSM_PORT"})
@@ -57,9 +57,9 @@ def parts(value: Value) -> list[Part]:
     return value
 
 
-def join(pieces: Iterable[str | dict | list]) -> Value:
+def join(pieces: Iterable[Value | Part]) -> Value:
     """One value out of parts and values: adjacent text is merged, and nothing but text is a plain ``str``."""
-    result: list = []
+    result: list[Part] = []
     texts: list[str] = []
     for piece in _flat(pieces):
         if isinstance(piece, str):
@@ -76,7 +76,7 @@ def join(pieces: Iterable[str | dict | list]) -> Value:
     return result
 
 
-def _flat(pieces: Iterable[str | dict | list]) -> Iterator[Part]:
+def _flat(pieces: Iterable[Value | Part]) -> Iterator[Part]:
     for piece in pieces:
         if isinstance(piece, list):
             yield from piece
@@ -141,7 +141,7 @@ def with_secrets(value: Value) -> Value:
 
 
 def _text_with_secrets(text: str) -> Value:
-    pieces: list = []
+    pieces: list[Value] = []
     position = 0
     for match in _SECRET.finditer(text):
         if not match.group().endswith("}"):
@@ -173,16 +173,17 @@ def or_default(value: Value, default: Value) -> Value:
     pieces = parts(value)
     if not pieces:
         return default
-    if any(isinstance(piece, str) or "secret" in piece for piece in pieces):
+    variables = [piece for piece in pieces if isinstance(piece, dict) and "secret" not in piece]
+    if len(variables) < len(pieces):
         return value
-    if len(pieces) > 1:
+    if len(variables) > 1:
         raise TetraError(
             "a default for a value that is made of several variables of the host",
             hint="give each of the variables its own default",
         )
-    if "default" in pieces[0]:
-        default = or_default(pieces[0]["default"], default)
-    return [{"var": pieces[0]["var"], "default": default}]
+    if "default" in variables[0]:
+        default = or_default(variables[0]["default"], default)
+    return [{"var": variables[0]["var"], "default": default}]
 
 
 def show(value: Value) -> str:
@@ -231,9 +232,10 @@ def _check_part(part: object, level: int) -> None:
     if isinstance(part, str):
         check(part)
         return
-    keys = set(part) if isinstance(part, dict) else set()
+    record = part if isinstance(part, dict) else {}
+    keys = set(record)
     known = keys in ({"var"}, {"secret"}, {"var", "default"})
-    if not known or not isinstance(part["secret" if "secret" in keys else "var"], str):
+    if not known or not isinstance(record["secret" if "secret" in keys else "var"], str):
         raise TetraError("a value has a part that is neither text, a variable nor a secret")
     if "default" in keys:
-        check(part["default"], level + 1)
+        check(record["default"], level + 1)
