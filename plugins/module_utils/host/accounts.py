@@ -8,6 +8,7 @@ import grp
 import os
 import pwd
 import subprocess
+from typing import Any
 
 from ..model.errors import REFUSED, TetraError
 from . import durable
@@ -23,7 +24,7 @@ def find(name: str) -> pwd.struct_passwd | None:
         return None
 
 
-def credentials(name: str) -> dict:
+def credentials(name: str) -> dict[str, Any]:
     """What ``subprocess`` needs to run a program as a user, with all groups of that user.
 
     :raises TetraError: code ``refused`` when there is no such user.

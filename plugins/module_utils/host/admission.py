@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from ..model import units
 from ..model.errors import REFUSED, TetraError
@@ -13,7 +14,7 @@ from . import accounts, local_policy
 from .scope import Scope
 
 
-def admit(scope: Scope, manifest: Mapping, names: Iterable[str]) -> None:
+def admit(scope: Scope, manifest: Mapping[str, Any], names: Iterable[str]) -> None:
     """Let services of a release in, and make the user of their organization where they run as one of their own.
 
     :param names: the services of this host.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import io
 import itertools
 import os
 import pwd
@@ -16,6 +17,7 @@ import shlex
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NoReturn
 
 from ..model import canonical, listing, lookup, table, transaction, units
 from ..model.errors import ERROR, INVALID, REFUSED, TetraError
@@ -55,7 +57,7 @@ Exit codes: 0 good, 10 refused or something is wrong, 15 wrong use."""
 class Answer:
     """What a command found out: ``document`` for programs, ``text`` for people, ``problems`` it met on its way."""
 
-    document: Mapping
+    document: Mapping[str, Any]
     text: str
     problems: Sequence[str] = ()
     code: str = transaction.UNCHANGED
@@ -69,7 +71,8 @@ def main(arguments: list[str]) -> int:
     """
     # A log or a name may hold what the terminal's encoding does not have.
     for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="backslashreplace")
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         return _show(_carry_out(arguments), "--json" in arguments)
     except BrokenPipeError:
@@ -179,7 +182,7 @@ def _check_user(home: Home, command: _Command, arguments: list[str]) -> None:
 
 
 class _Parser(argparse.ArgumentParser):
-    def error(self, message: str):
+    def error(self, message: str) -> NoReturn:
         raise TetraError(message, hint=f"{self.format_usage().strip()}; tsm help says more")
 
 
@@ -236,9 +239,12 @@ def _by_environment(services: Iterable[lookup.Known]) -> list[tuple[tuple[str, s
     return [(place, list(members)) for place, members in groups]
 
 
-def _looked_at(home: Home, chosen: Iterable[lookup.Known], look: Callable[[Scope], Mapping]) -> tuple[list, list]:
+def _looked_at(
+    home: Home, chosen: Iterable[lookup.Known], look: Callable[[Scope], Mapping[str, Any]]
+) -> tuple[list[dict[str, Any]], list[str]]:
     """What there is to say of services, and of the environments of which nothing can be said."""
-    services, problems = [], []
+    services: list[dict[str, Any]] = []
+    problems: list[str] = []
     for (org, env), members in _by_environment(chosen):
         try:
             found = look(open_scope(home.root, org, env))
@@ -249,7 +255,7 @@ def _looked_at(home: Home, chosen: Iterable[lookup.Known], look: Callable[[Scope
     return services, problems + _silence(home)
 
 
-def _named(known: lookup.Known, found: Mapping) -> dict:
+def _named(known: lookup.Known, found: Mapping[str, Any]) -> dict[str, Any]:
     started = found.get("started")
     since = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)) if started else ""
     return {**found, "id": known.number, "org": known.org, "env": known.env, "name": known.name, "since": since}
@@ -267,7 +273,7 @@ def _list(home: Home, options: argparse.Namespace) -> Answer:
     return Answer({"services": services}, _rows(listing.services(services), "no service runs here yet"), problems)
 
 
-def _seen(scope: Scope) -> dict:
+def _seen(scope: Scope) -> dict[str, Any]:
     services = running.observe(scope)
     return {name: {**one, "url": observation.url(scope, one)} for name, one in services.items()}
 
@@ -278,11 +284,12 @@ def _status(home: Home, options: argparse.Namespace) -> Answer:
     return Answer({"services": services}, _rows(listing.health(services), "no service runs here yet"), problems)
 
 
-def _checked(scope: Scope) -> dict:
-    return deployment.tsm_service_info(_request(scope.home, scope.org, scope.env))["services"]
+def _checked(scope: Scope) -> dict[str, Any]:
+    services: dict[str, Any] = deployment.tsm_service_info(_request(scope.home, scope.org, scope.env))["services"]
+    return services
 
 
-def _request(home: Home, org: str, env: str) -> dict:
+def _request(home: Home, org: str, env: str) -> dict[str, Any]:
     return {"tetra_dir": home.root, "org": org, "env": env}
 
 
@@ -307,7 +314,7 @@ def _logs(home: Home, options: argparse.Namespace) -> Answer:
     return Answer({"services": logs}, _log_text(logs), problems)
 
 
-def _log_text(logs: Sequence[Mapping]) -> str:
+def _log_text(logs: Sequence[Mapping[str, Any]]) -> str:
     """Lines as they were written; those of several services with the name of each in front."""
     if len(logs) == 1:
         return "\n".join(logs[0]["lines"])
@@ -402,7 +409,7 @@ def _history(home: Home, options: argparse.Namespace) -> Answer:
     return Answer({"transactions": newest}, _rows(listing.history(newest), "nothing has happened yet"), problems)
 
 
-def _ended(environment: Environment, record: Mapping) -> dict:
+def _ended(environment: Environment, record: Mapping[str, Any]) -> dict[str, Any]:
     keys = ("seq", "time", "action", "outcome", "actor", "reason", "detail", "transaction", "seconds")
     return {**{key: record[key] for key in keys}, "release": record["to"], "org": environment.org,
             "env": environment.env}

@@ -8,6 +8,7 @@ import dataclasses
 import os
 import stat
 from collections.abc import Callable
+from typing import Any
 
 from ..model import listing, transaction
 from ..model.errors import ERROR, WARNING, TetraError
@@ -35,7 +36,7 @@ class Check:
     detail: str
     hint: str = ""
 
-    def to_wire(self) -> dict:
+    def to_wire(self) -> dict[str, Any]:
         """The check as plain data."""
         return dataclasses.asdict(self)
 
@@ -232,7 +233,7 @@ def _services(scope: Scope) -> list[Check]:
     return [one for one in found if one] or [_ok(f"{len(observed)} run")]
 
 
-def _service(scope: Scope, name: str, observed: dict, exit_code: int | None) -> Check | None:
+def _service(scope: Scope, name: str, observed: dict[str, Any], exit_code: int | None) -> Check | None:
     """What is wrong with a service, or None."""
     path = f"{scope.org}/{scope.env}/{name}"
     if observed["running"]:

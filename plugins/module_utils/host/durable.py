@@ -18,7 +18,7 @@ import shutil
 import stat
 import time
 from collections.abc import Iterator, Mapping
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from ..model import canonical
 from ..model.errors import REFUSED, TetraError
@@ -66,7 +66,7 @@ def new_file(path: str, mode: int) -> Iterator[BinaryIO]:
         os.fsync(descriptor)
 
 
-def write_json(path: str, record: Mapping, mode: int = 0o644) -> None:
+def write_json(path: str, record: Mapping[str, Any], mode: int = 0o644) -> None:
     """Replace a file by the canonical text of a record."""
     write_file(path, canonical.dumps(record).encode("ascii") + b"\n", mode)
 
@@ -242,7 +242,7 @@ def sweep(folder: str) -> None:
             _unlink_all(os.path.join(folder, name))
 
 
-def read_json(path: str) -> dict:
+def read_json(path: str) -> dict[str, Any]:
     """Read a record.
 
     :raises FileNotFoundError: when it is not there.
@@ -259,7 +259,7 @@ def read_json(path: str) -> dict:
     return record
 
 
-def read_record(path: str, known: int) -> dict:
+def read_record(path: str, known: int) -> dict[str, Any]:
     """Read a record that says which format it has.
 
     :param known: the newest format that this version reads.

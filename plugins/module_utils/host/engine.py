@@ -13,6 +13,7 @@ import dataclasses
 import os
 import time
 from collections.abc import Collection, Mapping
+from typing import Any
 
 from ..model import health, plan, transaction
 from ..model.errors import REFUSED, TetraError
@@ -40,7 +41,7 @@ class Cause:
 EXPIRED = Cause("the lease ended and nobody had confirmed", verdict=False)
 
 
-def activate(scope: Scope, identity: str) -> dict:
+def activate(scope: Scope, identity: str) -> dict[str, Any]:
     """Arm the revert, switch, and watch what was changed; a service that fails takes the host back at once.
 
     :returns: ``state`` of the transaction as read back, ``services`` with what was done, ``reports`` by service.
@@ -80,7 +81,7 @@ def _cause(name: str, report: probing.Report) -> Cause:
     return Cause(f"{name}: {report.reason}", verdict=failed, check=f"{name}: {report.check}" if failed else "")
 
 
-def renew(scope: Scope, identity: str) -> dict:
+def renew(scope: Scope, identity: str) -> dict[str, Any]:
     """Let a host that was switched wait for the rest of its fleet, with a lease of full length again."""
     with locked(scope):
         found = transactions.load(scope.environment, identity)
@@ -89,7 +90,7 @@ def renew(scope: Scope, identity: str) -> dict:
     return _result(scope, identity, {}, {})
 
 
-def decide(scope: Scope, identity: str, decision: Mapping) -> dict:
+def decide(scope: Scope, identity: str, decision: Mapping[str, Any]) -> dict[str, Any]:
     """Keep the decision of the fleet beside the transaction, if this host still waits for one, and renew its lease."""
     with locked(scope):
         found = transactions.load(scope.environment, identity)
@@ -100,7 +101,7 @@ def decide(scope: Scope, identity: str, decision: Mapping) -> dict:
     return _result(scope, identity, {}, {})
 
 
-def confirm(scope: Scope, identity: str) -> dict:
+def confirm(scope: Scope, identity: str) -> dict[str, Any]:
     """Make a switch final, unless the deadman was first; the answer says who won."""
     with locked(scope):
         found = transactions.load(scope.environment, identity)
@@ -119,7 +120,7 @@ def _await_end(scope: Scope, identity: str) -> None:
         time.sleep(0.2)
 
 
-def revert(scope: Scope, identity: str, cause: Cause) -> dict:
+def revert(scope: Scope, identity: str, cause: Cause) -> dict[str, Any]:
     """Take a host back to the release before; a transaction that already ended is only reported."""
     take_back(scope, identity, cause)
     _disarm(scope, identity)
@@ -147,7 +148,7 @@ def begin_revert(scope: Scope, identity: str) -> bool:
     return False
 
 
-def abort(scope: Scope, identity: str) -> dict:
+def abort(scope: Scope, identity: str) -> dict[str, Any]:
     """Give up a transaction that was staged and never armed."""
     with locked(scope):
         found = transactions.load(scope.environment, identity)
@@ -188,7 +189,7 @@ def _sweep_deadmen(scope: Scope) -> None:
     scope.supervisor.disarm(map(scope.deadman_unit, ended))
 
 
-def locked(scope: Scope):
+def locked(scope: Scope) -> contextlib.AbstractContextManager[None]:
     """The lock under which one run at a time changes an environment on this host."""
     return durable.lock(scope.environment.lock, timeout=_LOCK_TIMEOUT)
 
@@ -301,7 +302,7 @@ def _watch(scope: Scope, found: Transaction, actions: Mapping[str, str]) -> dict
         if transactions.load(scope.environment, found.identity).state != transaction.PROBING:
             return 0.0
         # What is left is for the way of the answers, until the lease is renewed or the host confirmed.
-        reserve = max(_LEASE_RESERVE, found.record["lease"] / 5)
+        reserve: float = max(_LEASE_RESERVE, found.record["lease"] / 5)
         return transactions.seconds_left(scope.environment, found.identity) - reserve
 
     return probing.watch(scope, started, policy["passes"], policy["spacing"], time_left)
@@ -333,7 +334,7 @@ def _finish_revert(scope: Scope, found: Transaction, cause: Cause) -> None:
     _end(scope, found, state, detail)
 
 
-def _broken_after_revert(scope: Scope, record: Mapping, done: Mapping[str, str]) -> str:
+def _broken_after_revert(scope: Scope, record: Mapping[str, Any], done: Mapping[str, str]) -> str:
     started = [name for name, action in done.items() if action in (plan.START, plan.RESTART)]
     end = time.monotonic() + _PROBE_LIMIT_OF_A_REVERT
     policy = record["probe"]
@@ -365,8 +366,7 @@ def retain(scope: Scope, keep: int) -> None:
             confirmed.append(record["to"])
     keep_releases = set(confirmed[:keep]) | {store.current(scope.environment)}
     keep_releases |= {running.launch_record(scope, name)["release"] for name in scope.environment.services()}
-    keep_releases.discard(None)
-    store.prune(scope.environment, keep_releases)
+    store.prune(scope.environment, filter(None, keep_releases))
     _forget_ended(scope)
 
 
@@ -390,7 +390,7 @@ def _abort(scope: Scope, found: Transaction) -> None:
     transactions.move(scope.environment, found.identity, transaction.STAGED, transaction.ABORTED)
 
 
-def _restore_ports(scope: Scope, record: Mapping) -> None:
+def _restore_ports(scope: Scope, record: Mapping[str, Any]) -> None:
     # A host that goes forward does not wait until the registry is loaded.
     from . import reservations
 
@@ -438,13 +438,16 @@ def now() -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
-def _revert_result(scope: Scope, identity: str, cause: Cause, actions: Mapping, reports: Mapping) -> dict:
+def _revert_result(
+    scope: Scope, identity: str, cause: Cause, actions: Mapping[str, str], reports: Mapping[str, Any]
+) -> dict[str, Any]:
     return {**revert(scope, identity, cause), "services": dict(actions), "reports": dict(reports)}
 
 
-def _result(scope: Scope, identity: str, actions: Mapping, reports: Mapping) -> dict:
+def _result(scope: Scope, identity: str, actions: Mapping[str, str], reports: Mapping[str, Any]) -> dict[str, Any]:
     found = transactions.load(scope.environment, identity)
-    last = next((old for old in reversed(journal.read(scope.environment)) if old.get("transaction") == identity), {})
+    records = journal.read(scope.environment)
+    last: Mapping[str, Any] = next((old for old in reversed(records) if old.get("transaction") == identity), {})
     return {
         "transaction": identity,
         "state": found.state,

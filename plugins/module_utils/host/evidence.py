@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Container, Mapping
+from typing import Any
 
 from ..model.errors import TetraError
 from . import durable, running, store
@@ -26,7 +27,7 @@ def exists(scope: Scope, identity: str) -> bool:
     return os.path.isdir(path(scope, identity))
 
 
-def collect(scope: Scope, found: Transaction, cause: Mapping) -> None:
+def collect(scope: Scope, found: Transaction, cause: Mapping[str, Any]) -> None:
     """Keep the evidence of a transaction that is about to be reverted; values of its secrets are blacked out.
 
     A part that cannot be had is said to be missing and does not stop the revert.

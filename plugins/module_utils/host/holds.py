@@ -6,12 +6,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from typing import Any
 
 from . import durable, journal
 from .layout import Environment
 
 
-def read(environment: Environment) -> dict[str, dict]:
+def read(environment: Environment) -> dict[str, dict[str, Any]]:
     """The bundles that are on hold: digest to ``transaction``, ``reason`` and ``check``."""
     folder = environment.holds
     names = sorted(os.listdir(folder)) if os.path.isdir(folder) else []

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from typing import Any
 
 from ..model import canonical, journal
 from ..model.errors import REFUSED, TetraError
@@ -14,12 +15,12 @@ from . import durable
 from .layout import Environment
 
 
-def examine(environment: Environment) -> tuple[list[dict], Damage | None]:
+def examine(environment: Environment) -> tuple[list[dict[str, Any]], Damage | None]:
     """The records up to the first damage, and that damage or None; for whoever shows a journal, damaged or not."""
     return journal.verify(_lines(environment))
 
 
-def read(environment: Environment) -> list[dict]:
+def read(environment: Environment) -> list[dict[str, Any]]:
     """The records of the journal, oldest first; a half-written last line is left out.
 
     :raises TetraError: code ``refused`` when a record in the middle is damaged, naming its number.
@@ -29,7 +30,7 @@ def read(environment: Environment) -> list[dict]:
     return records
 
 
-def head(environment: Environment) -> dict:
+def head(environment: Environment) -> dict[str, Any]:
     """The number and the hash of the last record.
 
     :raises TetraError: as :func:`read`.
@@ -37,7 +38,7 @@ def head(environment: Environment) -> dict:
     return journal.head(read(environment))
 
 
-def append(environment: Environment, payload: Mapping) -> dict:
+def append(environment: Environment, payload: Mapping[str, Any]) -> dict[str, Any]:
     """Write one record; the caller holds the lock of the environment.
 
     A half-written line that a killed run left is kept beside the journal, and the new record names the file.

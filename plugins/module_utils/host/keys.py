@@ -12,6 +12,7 @@ import hmac
 import os
 import secrets
 from collections.abc import Mapping
+from typing import Any
 
 from ..model import canonical
 from . import durable
@@ -33,7 +34,7 @@ def ensure(home: Home) -> bool:
     return True
 
 
-def digests(home: Home, values: Mapping[str, str]) -> dict:
+def digests(home: Home, values: Mapping[str, str]) -> dict[str, Any]:
     """The keyed digests of secrets, and the id of the key that they were made with.
 
     :returns: ``{"key": id, "digests": {name: hex}}``

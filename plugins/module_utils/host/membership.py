@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import re
+from typing import Any
 
 from ..model.errors import TetraError
 from . import durable, journal
@@ -17,7 +18,7 @@ REMOVED = "removed"
 _HOST = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,252}")
 
 
-def removed(environment: Environment) -> dict[str, dict]:
+def removed(environment: Environment) -> dict[str, dict[str, Any]]:
     """The hosts that were taken out: name to ``actor``, ``reason`` and ``time``."""
     folder = environment.removed
     names = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
@@ -25,7 +26,7 @@ def removed(environment: Environment) -> dict[str, dict]:
             name.endswith(".json")}
 
 
-def change(environment: Environment, host: str, state: str, record: dict) -> bool:
+def change(environment: Environment, host: str, state: str, record: dict[str, Any]) -> bool:
     """Take a host out, or take it in again; the caller holds the lock of the environment.
 
     :param record: ``actor``, ``reason`` and ``time``, for the journal.

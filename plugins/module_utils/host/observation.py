@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from ..model import transaction
 from . import drift, holds, journal, membership, registry, running, sockets, store, transactions
@@ -13,7 +14,7 @@ from .scope import Scope
 FORMAT = 1
 
 
-def observe(scope: Scope) -> dict:
+def observe(scope: Scope) -> dict[str, Any]:
     """Everything that a plan has to know of this host, as plain data."""
     environment = scope.environment
     current = store.current(environment)
@@ -48,13 +49,13 @@ def observe(scope: Scope) -> dict:
     }
 
 
-def url(scope: Scope, service: Mapping) -> str:
+def url(scope: Scope, service: Mapping[str, Any]) -> str:
     """Where a service answers, or nothing for one without a port."""
     port = service["ports"].get("main")
     return f"http://{scope.settings.address or '127.0.0.1'}:{port}" if port else ""
 
 
-def _summary(scope: Scope, name: str, manifest: Mapping) -> dict:
+def _summary(scope: Scope, name: str, manifest: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "bundle": manifest["bundle"],
         "services": {service: entry["digest"] for service, entry in manifest["services"].items()},
@@ -65,7 +66,7 @@ def _summary(scope: Scope, name: str, manifest: Mapping) -> dict:
     }
 
 
-def _open_transaction(scope: Scope) -> dict | None:
+def _open_transaction(scope: Scope) -> dict[str, Any] | None:
     for found in transactions.in_states(scope.environment, transaction.OPEN):
         left = transactions.seconds_left(scope.environment, found.identity)
         return {
@@ -79,7 +80,7 @@ def _open_transaction(scope: Scope) -> dict | None:
     return None
 
 
-def _history(records: list) -> list[dict]:
+def _history(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [
         {"release": record["to"], "bundle": record["bundle"], "transaction": record["transaction"],
          "action": record["action"], "time": record["time"]}
@@ -88,13 +89,13 @@ def _history(records: list) -> list[dict]:
     ]
 
 
-def _last(records: list) -> dict | None:
+def _last(records: list[dict[str, Any]]) -> dict[str, Any] | None:
     ended = [record for record in records if record["kind"] == "transaction"]
     keys = ("transaction", "action", "outcome", "actor", "time", "detail", "check", "bundle")
     return {key: ended[-1][key] for key in keys} if ended else None
 
 
-def _listeners(scope: Scope, services: Mapping[str, Mapping]) -> list[dict]:
+def _listeners(scope: Scope, services: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Who listens on this host; what our own services hold is named by its owner."""
     result = sockets.listeners()
     owners = {service["pid"]: f"{scope.org}/{scope.env}/{name}" for name, service in services.items() if service["pid"]}

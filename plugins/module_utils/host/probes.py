@@ -18,6 +18,7 @@ import threading
 import time
 import urllib.parse
 from collections.abc import Callable, Mapping
+from typing import IO, Any
 
 from ..model.errors import TetraError
 from . import accounts
@@ -39,7 +40,7 @@ class Result:
     seconds: float
 
 
-def check(health: Mapping, address: str, cwd: str, environment: Mapping[str, str], user: str = "") -> Result:
+def check(health: Mapping[str, Any], address: str, cwd: str, environment: Mapping[str, str], user: str = "") -> Result:
     """Make one check.
 
     :param health: ``kind`` http with ``url``, tcp with ``address`` and ``port``, or command with ``argv``; and
@@ -95,7 +96,7 @@ class _Connection(http.client.HTTPConnection):
 
     def __init__(self, url: urllib.parse.SplitResult, target: str, timeout: float) -> None:
         self._secure = url.scheme == "https"
-        super().__init__(url.hostname, url.port or (443 if self._secure else 80), timeout=timeout)
+        super().__init__(url.hostname or "", url.port or (443 if self._secure else 80), timeout=timeout)
         self._target = target
 
     def connect(self) -> None:
@@ -120,7 +121,7 @@ def _tcp(host: str, port: int, deadline: float) -> _Answer:
 
 def _within(deadline: float, ask: Callable[[], _Answer], cut: Callable[[], None]) -> _Answer:
     """Ask in another thread, which is left behind when it is late: a name server cannot be interrupted."""
-    answers: queue.SimpleQueue = queue.SimpleQueue()
+    answers: queue.SimpleQueue[_Answer | Exception] = queue.SimpleQueue()
 
     def work() -> None:
         try:
@@ -145,8 +146,9 @@ def _command(argv: list[str], cwd: str, environment: Mapping[str, str], user: st
         stderr=subprocess.STDOUT, start_new_session=True, **(accounts.credentials(user) if user else {}),
     )  # fmt: skip
     try:
-        with process.stdout:
-            output = _output(process, deadline)
+        assert process.stdout is not None
+        with process.stdout as said:
+            output = _output(process.pid, said, deadline)
     finally:
         # While it is not waited for, nobody else can have its number.
         os.killpg(process.pid, signal.SIGKILL)
@@ -154,25 +156,25 @@ def _command(argv: list[str], cwd: str, environment: Mapping[str, str], user: st
     return process.returncode == 0, f"exit code {process.returncode}: {_text(output)}"
 
 
-def _output(process: subprocess.Popen, deadline: float) -> bytes:
+def _output(pid: int, said: IO[bytes], deadline: float) -> bytes:
     """What a command says until it ends; what it started may go on and keep its output open."""
     output = b""
-    while not _has_ended(process.pid):
-        chunk = _chunk(process, min(0.02, _left(deadline)))
+    while not _has_ended(pid):
+        chunk = _chunk(said, min(0.02, _left(deadline)))
         output = (output + chunk)[:_KEPT]
         if not chunk:
             time.sleep(0.005)
     while len(output) < _KEPT:
-        chunk = _chunk(process, 0.0)
+        chunk = _chunk(said, 0.0)
         if not chunk:
             break
         output += chunk
     return output
 
 
-def _chunk(process: subprocess.Popen, seconds: float) -> bytes:
-    readable = select.select([process.stdout], [], [], seconds)[0]
-    return os.read(process.stdout.fileno(), _KEPT) if readable else b""
+def _chunk(said: IO[bytes], seconds: float) -> bytes:
+    readable = select.select([said], [], [], seconds)[0]
+    return os.read(said.fileno(), _KEPT) if readable else b""
 
 
 def _has_ended(pid: int) -> bool:

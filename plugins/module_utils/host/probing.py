@@ -7,6 +7,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 from ..model import health
 from . import evidence, processes, running, sockets
@@ -25,7 +26,7 @@ class Report:
     check: str
     samples: list[health.Sample]
 
-    def to_wire(self) -> dict:
+    def to_wire(self) -> dict[str, Any]:
         """The report as plain data; the samples of what is well tell nothing."""
         record = dataclasses.asdict(self)
         return {**record, "samples": []} if self.verdict == health.HEALTHY else record
@@ -50,7 +51,9 @@ def check_once(scope: Scope, services: Iterable[str]) -> dict[str, health.Sample
         return {name: future.result() for name, future in futures.items()}
 
 
-def watch(scope: Scope, services: Iterable[str], passes: int, spacing: float, time_left: Callable[[], float]) -> dict:
+def watch(
+    scope: Scope, services: Iterable[str], passes: int, spacing: float, time_left: Callable[[], float]
+) -> dict[str, Report]:
     """Check services until each is proven healthy or has failed.
 
     :param services: the services that were started.
@@ -76,7 +79,7 @@ def watch(scope: Scope, services: Iterable[str], passes: int, spacing: float, ti
     return reports
 
 
-def describe(record: Mapping) -> str:
+def describe(record: Mapping[str, Any]) -> str:
     """A health check in a few words, without any value that could be long or private."""
     check = record["health"]
     if check is None:
@@ -86,7 +89,7 @@ def describe(record: Mapping) -> str:
     return f"tcp {check['address']}:{check['port']}" if check["kind"] == "tcp" else "command"
 
 
-def _policy(record: Mapping, passes: int, spacing: float) -> health.Policy:
+def _policy(record: Mapping[str, Any], passes: int, spacing: float) -> health.Policy:
     check = record["health"] or {}
     defaults = health.Policy()
     return health.Policy(
@@ -99,7 +102,7 @@ def _policy(record: Mapping, passes: int, spacing: float) -> health.Policy:
 
 
 def _judge(
-    record: Mapping, samples: list[health.Sample], begun: float, policy: health.Policy, time_left: float
+    record: Mapping[str, Any], samples: list[health.Sample], begun: float, policy: health.Policy, time_left: float
 ) -> Report | None:
     verdict = health.verdict(samples, time.monotonic(), begun, policy)
     if verdict.state == health.WAITING and time_left > 0:
@@ -108,7 +111,9 @@ def _judge(
     return Report(verdict.state, verdict.reason, describe(record), samples[-5:])
 
 
-def _sample(scope: Scope, record: Mapping, process: ProcessState, probe: Callable) -> health.Sample:
+def _sample(
+    scope: Scope, record: Mapping[str, Any], process: ProcessState, probe: Callable[..., Any]
+) -> health.Sample:
     """One check of a service.
 
     :param probe: ``probes.check``.
@@ -124,7 +129,7 @@ def _sample(scope: Scope, record: Mapping, process: ProcessState, probe: Callabl
     return health.Sample(time.monotonic(), result.ok, _own(scope, record, process.pid), identity, detail)
 
 
-def _own(scope: Scope, record: Mapping, pid: int) -> bool:
+def _own(scope: Scope, record: Mapping[str, Any], pid: int) -> bool:
     """Whether the answer came from the service itself and not from somebody who took its port."""
     port = record["ports"].get("main")
     return port is None or sockets.listening_pid(scope.settings.address, port, {pid})

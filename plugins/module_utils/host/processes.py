@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 
 def identity(pid: int) -> str | None:
@@ -64,7 +65,7 @@ def family(pid: int) -> set[int]:
     return found
 
 
-def usage(pid: int) -> dict:
+def usage(pid: int) -> dict[str, Any]:
     """What a process used so far: ``cpu_seconds`` and ``memory``, its resident bytes; zeros when it is gone."""
     fields = _stat(pid)
     if not fields:

@@ -10,6 +10,7 @@ import socket
 import stat
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
+from typing import Any
 
 from ..model import ports, ports_file
 from ..model.errors import REFUSED, TetraError
@@ -76,7 +77,7 @@ def read_file(path: str) -> Registry:
     return ports_file.read(read_text(path), path)
 
 
-def change(tetra_dir: str, changes: Mapping) -> Registry:
+def change(tetra_dir: str, changes: Mapping[str, Any]) -> Registry:
     """Change the registry of a host; see ``model.ports_file.edit``. Nothing is written when nothing changes.
 
     :returns: what the registry says then.
@@ -92,14 +93,14 @@ def reserve(tetra_dir: str, owner: str, wanted: Mapping[str, int]) -> Registry:
     :raises TetraError: code ``refused``, listing every port that is reserved or belongs to somebody else.
     """
 
-    def changes(registry: Registry) -> Mapping:
+    def changes(registry: Registry) -> Mapping[str, Any]:
         ports.check_registered(registry, owner, wanted, socket.gethostname())
         return {"owned": {owner: dict(wanted)}}
 
     return update_file(default_path(tetra_dir), changes).registry
 
 
-def update_file(path: str, decide: Callable[[Registry], Mapping]) -> Update:
+def update_file(path: str, decide: Callable[[Registry], Mapping[str, Any]]) -> Update:
     """Change a registry file under its lock, keeping its mode and owner.
 
     :param decide: what the file says now to the changes that shall be made; called while the lock is held.
@@ -119,7 +120,7 @@ def update_file(path: str, decide: Callable[[Registry], Mapping]) -> Update:
     return update
 
 
-def preview_file(path: str, decide: Callable[[Registry], Mapping]) -> Update:
+def preview_file(path: str, decide: Callable[[Registry], Mapping[str, Any]]) -> Update:
     """What :func:`update_file` would do now; nothing is written."""
     before = read_text(path)
     after = ports_file.edit(before, decide(ports_file.read(before, path)), path)

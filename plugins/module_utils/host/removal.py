@@ -4,8 +4,10 @@
 
 from __future__ import annotations
 
+import functools
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from ..model import transaction
 from ..model.errors import REFUSED, TetraError
@@ -14,11 +16,14 @@ from .layout import Home
 from .scope import open_supervisor
 from .supervisors.base import Supervisor
 
+Step = tuple[str, bool, Callable[[], object]]
+"""What is done to a host: its name, whether it is needed, and how it is done."""
+
 SHORTCUT = "/usr/local/bin/tsm"
 """Where people find the agent in their PATH; a link."""
 
 
-def remove(home: Home, request: Mapping) -> dict:
+def remove(home: Home, request: Mapping[str, Any]) -> dict[str, Any]:
     """Stop the services of a host (state ``stopped``), or take tetra away (state ``absent``).
 
     :param request: as for the operation ``agent``. ``services: keep`` leaves units, releases and the agent that starts
@@ -36,7 +41,7 @@ def remove(home: Home, request: Mapping) -> dict:
     return {"changed": bool(steps), "changes": [name for name, _needed, _act in steps]}
 
 
-def _steps(home: Home, supervisor: Supervisor, request: Mapping) -> list[tuple]:
+def _steps(home: Home, supervisor: Supervisor, request: Mapping[str, Any]) -> list[Step]:
     if request["state"] == "stopped":
         return [("supervisor", supervisor.alive(), supervisor.shutdown)]
     _check_settled(home)
@@ -56,7 +61,7 @@ def _check_settled(home: Home) -> None:
             )
 
 
-def _of_the_system(home: Home, supervisor: Supervisor) -> list[tuple]:
+def _of_the_system(home: Home, supervisor: Supervisor) -> list[Step]:
     """What lies outside of ``tetra_dir`` and does not run services."""
     target = os.path.join(home.bin, "tsm")
     linked = os.path.islink(SHORTCUT) and os.readlink(SHORTCUT) == target
@@ -64,21 +69,21 @@ def _of_the_system(home: Home, supervisor: Supervisor) -> list[tuple]:
     return [
         ("unit for the start of the host", supervisor.own_users, supervisor.forget_boot),
         ("command tsm", linked, lambda: durable.remove(SHORTCUT)),
-        *((name, os.path.exists(path), lambda path=path: durable.remove(path)) for name, path in files.items()),
+        *((name, os.path.exists(path), functools.partial(durable.remove, path)) for name, path in files.items()),
     ]
 
 
-def _folders(home: Home, request: Mapping) -> list[tuple]:
+def _folders(home: Home, request: Mapping[str, Any]) -> list[Step]:
     registry = os.path.join(home.config, "ports.toml")
     trees = [os.path.join(home.root, "orgs"), home.bin, home.supervisor]
     if request.get("registry") == "remove" or not os.path.exists(registry):
         trees.append(home.config)
     return [
-        *((f"folder {path}", os.path.isdir(path), lambda path=path: durable.remove_tree(path)) for path in trees),
+        *((f"folder {path}", os.path.isdir(path), functools.partial(durable.remove_tree, path)) for path in trees),
         ("digest key", os.path.exists(keys.path(home)), lambda: durable.remove(keys.path(home))),
     ]
 
 
-def _settings(home: Home) -> tuple:
+def _settings(home: Home) -> Step:
     # The last step: until then a run that was killed can be repeated.
     return "settings", True, lambda: durable.remove(settings.path(home))

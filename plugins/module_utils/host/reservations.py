@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from ..model.errors import REFUSED, TetraError
 from . import registry, sockets
@@ -16,7 +17,7 @@ def owner(scope: Scope) -> str:
     return f"{scope.org}/{scope.env}"
 
 
-def check_free(scope: Scope, ports: Mapping[str, int], running: Mapping[str, Mapping]) -> None:
+def check_free(scope: Scope, ports: Mapping[str, int], running: Mapping[str, Mapping[str, Any]]) -> None:
     """Refuse ports that another program holds; a port that the service itself already serves on is fine.
 
     :param ports: service to port.

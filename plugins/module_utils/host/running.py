@@ -8,6 +8,7 @@ import os
 import pwd
 import shutil
 from collections.abc import Collection, Iterable, Mapping
+from typing import Any
 
 from ..model import canonical, launch_script, plan, seal, values
 from ..model.errors import REFUSED, TetraError
@@ -23,7 +24,7 @@ _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _ENVIRONMENT = {"PATH": _PATH, "LANG": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1"}
 
 
-def observe(scope: Scope) -> dict[str, dict]:
+def observe(scope: Scope) -> dict[str, dict[str, Any]]:
     """What runs of an environment on this host, by service.
 
     :returns: service to ``digest`` and ``release`` that its process was started with, ``state``, ``running``, ``pid``,
@@ -59,7 +60,7 @@ def script_path(scope: Scope, service: str) -> str:
     return os.path.join(scope.environment.run, f"{service}.sh")
 
 
-def launch_record(scope: Scope, service: str) -> dict:
+def launch_record(scope: Scope, service: str) -> dict[str, Any]:
     """What a service is started with."""
     return durable.read_record(launch_path(scope, service), _LAUNCH_FORMAT)
 
@@ -130,7 +131,7 @@ def start(scope: Scope, services: Iterable[str]) -> None:
     scope.supervisor.replace([], _levels(scope, {name: launch_record(scope, name) for name in services}))
 
 
-def _levels(scope: Scope, records: Mapping[str, Mapping]) -> list[list[UnitSpec]]:
+def _levels(scope: Scope, records: Mapping[str, Mapping[str, Any]]) -> list[list[UnitSpec]]:
     """What the supervisor is to start, level by level; the scripts that it needs for that are written."""
     starts = {name: scope.supervisor.starts(scope.unit(name)) for name in records}
     scripts = {name: launch_script.text(records[name], starts[name]) for name in records}
@@ -147,7 +148,7 @@ def _write(scope: Scope, texts: Mapping[str, str]) -> None:
     durable.sync_folder(scope.environment.run)
 
 
-def _unit_spec(scope: Scope, name: str, record: Mapping) -> UnitSpec:
+def _unit_spec(scope: Scope, name: str, record: Mapping[str, Any]) -> UnitSpec:
     # What an agent that knew no systemd has written lacks the limits.
     limits = record.get("limits") or {}
     return UnitSpec(
@@ -176,7 +177,7 @@ def agent_file(scope: Scope) -> str:
     return os.path.realpath(os.path.join(scope.home.bin, "tsm"))
 
 
-def _launches(scope: Scope, release: str, done: Mapping[str, str]) -> dict[str, dict]:
+def _launches(scope: Scope, release: str, done: Mapping[str, str]) -> dict[str, dict[str, Any]]:
     """The launch records of the services that a switch changes."""
     manifest = store.manifest(scope.environment, release)
     secrets = store.private(scope.environment, release)["secrets"]
@@ -185,7 +186,9 @@ def _launches(scope: Scope, release: str, done: Mapping[str, str]) -> dict[str, 
     return {name: {**record, "seal": seal_of(record)} for name, record in records.items()}
 
 
-def launch_file(scope: Scope, release: str, manifest: Mapping, name: str, secrets: Mapping[str, str]) -> dict:
+def launch_file(
+    scope: Scope, release: str, manifest: Mapping[str, Any], name: str, secrets: Mapping[str, str]
+) -> dict[str, Any]:
     """The launch record of a service of a release, with everything resolved that only this host knows.
 
     :raises TetraError: for a variable or a secret that this host does not have.
@@ -256,14 +259,14 @@ def host_variables(scope: Scope, release: str, name: str, ports: Mapping[str, in
     return variables
 
 
-def argv(command: Mapping, variables: Mapping[str, str]) -> list[str]:
+def argv(command: Mapping[str, Any], variables: Mapping[str, str]) -> list[str]:
     """The argument vector of a command; text with shell syntax is given to bash, or to sh where there is none."""
     if "argv" in command:
         return [values.resolve(word, variables, {}) for word in command["argv"]]
     return ["bash" if shutil.which("bash", path=_PATH) else "sh", "-c", values.resolve(command["shell"], variables, {})]
 
 
-def resolve_health(health: Mapping | None, variables: Mapping[str, str]) -> dict | None:
+def resolve_health(health: Mapping[str, Any] | None, variables: Mapping[str, str]) -> dict[str, Any] | None:
     """A health check with its values resolved for this host."""
     if health is None:
         return None
@@ -276,7 +279,9 @@ def resolve_health(health: Mapping | None, variables: Mapping[str, str]) -> dict
     return result
 
 
-def bring_to(scope: Scope, observed: Mapping[str, Mapping], services: Iterable[Mapping], check: bool) -> dict:
+def bring_to(
+    scope: Scope, observed: Mapping[str, Mapping[str, Any]], services: Iterable[Mapping[str, str]], check: bool
+) -> dict[str, Any]:
     """Start, stop or restart services as asked, all in one go.
 
     :param services: ``{"name", "state"}`` each; a stopped service is remembered and stays stopped.
@@ -300,7 +305,7 @@ def bring_to(scope: Scope, observed: Mapping[str, Mapping], services: Iterable[M
     return result
 
 
-def _act(observed: Mapping, state: str) -> str:
+def _act(observed: Mapping[str, Any], state: str) -> str:
     if state == "stopped":
         return plan.KEEP if observed["stopped"] and not observed["running"] else plan.STOP
     if state == "restarted":

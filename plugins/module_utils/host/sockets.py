@@ -13,7 +13,7 @@ import re
 import socket
 import struct
 from collections.abc import Collection, Iterable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from . import processes
 
@@ -29,7 +29,7 @@ class _Socket(NamedTuple):
     inode: int
 
 
-def listeners() -> list[dict]:
+def listeners() -> list[dict[str, Any]]:
     """Every TCP listener, by port and address.
 
     :returns: ``address`` (an IPv4 address that is mapped into IPv6 as IPv4), ``port``, ``pid`` (of several processes
@@ -45,7 +45,7 @@ def listeners() -> list[dict]:
     return result
 
 
-def name_owners(found: Iterable[dict], owners: Mapping[int, str]) -> None:
+def name_owners(found: Iterable[dict[str, Any]], owners: Mapping[int, str]) -> None:
     """Fill in who owns listeners: what a process listens on is its own, and so is what its descendants listen on.
 
     :param found: listeners, changed in place.

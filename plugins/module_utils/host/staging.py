@@ -10,6 +10,7 @@ import io
 import os
 import time
 from collections.abc import Mapping
+from typing import Any
 
 from ..model import pack, plan, release, transaction
 from ..model.errors import REFUSED, TetraError
@@ -20,7 +21,7 @@ _PACK_LIFETIME = 3600
 _SPARE_BYTES = 16 * 1024 * 1024
 
 
-def stage(scope: Scope, identity: str, request: Mapping) -> dict:
+def stage(scope: Scope, identity: str, request: Mapping[str, Any]) -> dict[str, Any]:
     """Store a release, reserve its ports and create its transaction.
 
     :param request: ``plan`` (the plan record), ``host`` (this host's name in it), ``bundle`` and ``manifest``
@@ -63,7 +64,7 @@ def _sweep_packs() -> None:
                 os.unlink(path)
 
 
-def _take_pack(scope: Scope, request: Mapping) -> int:
+def _take_pack(scope: Scope, request: Mapping[str, Any]) -> int:
     """Take the blobs that came along; how many of them were new."""
     if request["pack_bytes"]:
         return store.unpack(scope.environment, io.BytesIO(base64.b64decode(request["pack_bytes"])))
@@ -77,7 +78,7 @@ def _take_pack(scope: Scope, request: Mapping) -> int:
             os.unlink(request["pack"])
 
 
-def _check_base(scope: Scope, part: Mapping) -> None:
+def _check_base(scope: Scope, part: Mapping[str, Any]) -> None:
     current = store.current(scope.environment)
     epoch = journal.head(scope.environment)["seq"]
     if current != part["from"] or epoch != part["epoch"]:
@@ -89,7 +90,7 @@ def _check_base(scope: Scope, part: Mapping) -> None:
         )
 
 
-def _check_hold(scope: Scope, record: Mapping, request: Mapping) -> None:
+def _check_hold(scope: Scope, record: Mapping[str, Any], request: Mapping[str, Any]) -> None:
     if record["bundle"] in holds.read(scope.environment):
         if not request["lift_hold"]:
             raise TetraError(f"bundle {record['bundle'][:12]} is on hold", code=REFUSED)
@@ -97,7 +98,7 @@ def _check_hold(scope: Scope, record: Mapping, request: Mapping) -> None:
         holds.lift(scope.environment, record["bundle"], word)
 
 
-def _check_space(scope: Scope, request: Mapping) -> None:
+def _check_space(scope: Scope, request: Mapping[str, Any]) -> None:
     if not request["manifest"]:
         return
     needed = 2 * sum(release.blobs(request["manifest"]).values()) + _SPARE_BYTES
@@ -123,7 +124,9 @@ def _add(scope: Scope, identity: str, request: Mapping, manifest: Mapping) -> No
         store.add_private(scope.environment, record["release"], request["services"], request["secrets"])
 
 
-def _record(scope: Scope, identity: str, request: Mapping, ports_before: Mapping) -> dict:
+def _record(
+    scope: Scope, identity: str, request: Mapping[str, Any], ports_before: Mapping[str, int | None]
+) -> dict[str, Any]:
     record = request["plan"]
     current = store.current(scope.environment)
     return {

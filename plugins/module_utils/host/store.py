@@ -16,7 +16,7 @@ import io
 import os
 import stat
 from collections.abc import Iterable, Iterator, Mapping
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from ..model import pack, release
 from ..model.errors import REFUSED, TetraError
@@ -132,10 +132,12 @@ def pack_of(environment: Environment, digests: Iterable[str]) -> bytes:
     :raises TetraError: code ``refused`` for a blob that is not here or was changed.
     """
     stream = io.BytesIO()
-    sizes = {digest: _size(_blob(environment, digest)) for digest in digests}
-    absent = [digest for digest, size in sizes.items() if size is None]
-    if absent:
-        raise TetraError(f"blob {absent[0]} is not on this host", hint=_AGAIN, code=REFUSED)
+    sizes: dict[str, int] = {}
+    for digest in digests:
+        size = _size(_blob(environment, digest))
+        if size is None:
+            raise TetraError(f"blob {digest} is not on this host", hint=_AGAIN, code=REFUSED)
+        sizes[digest] = size
     stream.write(pack.header(sizes.items()))
     for digest in sizes:
         _copy_blob(environment, digest, stream)
@@ -156,7 +158,7 @@ def _copy_blob(environment: Environment, digest: str, sink: BinaryIO | None) -> 
         raise TetraError(f"{path} was changed", hint=f"remove it, then {_AGAIN}", code=REFUSED)
 
 
-def add_bundle(environment: Environment, manifest: Mapping) -> None:
+def add_bundle(environment: Environment, manifest: Mapping[str, Any]) -> None:
     """Keep a bundle whose blobs are here.
 
     :raises TetraError: for a manifest that is not one of this organization, and code ``refused`` when a blob is missing
@@ -168,7 +170,7 @@ def add_bundle(environment: Environment, manifest: Mapping) -> None:
         _write_manifest(environment.bundles, manifest)
 
 
-def bundle(environment: Environment, digest: str) -> dict:
+def bundle(environment: Environment, digest: str) -> dict[str, Any]:
     """The manifest of a bundle that is here.
 
     :raises TetraError: code ``refused`` when it is not, or was changed.
@@ -198,7 +200,7 @@ def add_release(environment: Environment, manifest: Mapping, aside: str) -> None
         _write_manifest(environment.releases, manifest)
 
 
-def manifest(environment: Environment, digest: str) -> dict:
+def manifest(environment: Environment, digest: str) -> dict[str, Any]:
     """The manifest of a release that is here.
 
     :raises TetraError: code ``refused`` when it is not, or was changed.
@@ -206,7 +208,7 @@ def manifest(environment: Environment, digest: str) -> dict:
     return _read_manifest(environment.releases, digest)
 
 
-def releases(environment: Environment) -> dict[str, dict]:
+def releases(environment: Environment) -> dict[str, dict[str, Any]]:
     """The manifests of all releases that are here, by digest.
 
     :raises TetraError: code ``refused`` when one was changed.
@@ -232,7 +234,7 @@ def add_private(environment: Environment, digest: str, services: Iterable[str], 
         _write_record(os.path.join(environment.private, f"{digest}{_RECORD}"), record, 0o600)
 
 
-def private(environment: Environment, digest: str) -> dict:
+def private(environment: Environment, digest: str) -> dict[str, Any]:
     """What :func:`add_private` kept.
 
     :raises TetraError: code ``refused`` when it is not there.
@@ -303,7 +305,7 @@ def _size(path: str) -> int | None:
     return found.st_size if stat.S_ISREG(found.st_mode) else None
 
 
-def _check_belongs(environment: Environment, record: Mapping, kind: str) -> None:
+def _check_belongs(environment: Environment, record: Mapping[str, Any], kind: str) -> None:
     release.check_manifest(record)
     own = {"kind": kind, "org": environment.org, "env": environment.env}
     for key, value in own.items():
@@ -314,17 +316,17 @@ def _check_belongs(environment: Environment, record: Mapping, kind: str) -> None
             )
 
 
-def _check_complete(environment: Environment, record: Mapping) -> None:
+def _check_complete(environment: Environment, record: Mapping[str, Any]) -> None:
     absent = [name for name, size in release.blobs(record).items() if _size(_blob(environment, name)) != size]
     if absent:
         raise TetraError(f"{len(absent)} blobs are missing, {min(absent)} for one", hint="run again", code=REFUSED)
 
 
-def _write_manifest(folder: str, record: Mapping) -> None:
+def _write_manifest(folder: str, record: Mapping[str, Any]) -> None:
     _write_record(os.path.join(folder, f"{release.digest(record)}{_RECORD}"), record, 0o644)
 
 
-def _write_record(path: str, record: Mapping, mode: int) -> None:
+def _write_record(path: str, record: Mapping[str, Any], mode: int) -> None:
     """Write a record unless it is there already, so that a second run touches nothing."""
     with contextlib.suppress(OSError, TetraError):
         if durable.read_json(path) == record and stat.S_IMODE(os.lstat(path).st_mode) == mode:
@@ -332,7 +334,7 @@ def _write_record(path: str, record: Mapping, mode: int) -> None:
     durable.write_json(path, record, mode)
 
 
-def _read_manifest(folder: str, digest: str) -> dict:
+def _read_manifest(folder: str, digest: str) -> dict[str, Any]:
     path = os.path.join(folder, f"{digest}{_RECORD}")
     try:
         record = durable.read_json(path)
@@ -343,7 +345,7 @@ def _read_manifest(folder: str, digest: str) -> dict:
     return record
 
 
-def _materialise(environment: Environment, name: str, record: Mapping) -> None:
+def _materialise(environment: Environment, name: str, record: Mapping[str, Any]) -> None:
     tree = _tree(environment, name)
     temporary = durable.temporary_path(tree)
     try:
@@ -403,7 +405,7 @@ def _build(environment: Environment, tree: str, record: Mapping) -> None:
         durable.sync_folder(folder)
 
 
-def _make_entry(environment: Environment, path: str, entry: Mapping) -> None:
+def _make_entry(environment: Environment, path: str, entry: Mapping[str, Any]) -> None:
     if entry["type"] == "dir":
         _make_folder(path)
     elif entry["type"] == "link":
@@ -418,7 +420,7 @@ def _make_folder(path: str) -> None:
     os.chmod(path, 0o755)
 
 
-def _differing(tree: str, record: Mapping) -> list[str]:
+def _differing(tree: str, record: Mapping[str, Any]) -> list[str]:
     wanted = {".": {"type": "dir"}, **release.tree(record["files"])}
     found = _walk(tree)
     return sorted(path for path in {*wanted, *found} if not _matches(tree, path, wanted.get(path), found.get(path)))
@@ -437,7 +439,7 @@ def _walk(tree: str) -> dict[str, os.stat_result]:
     return found
 
 
-def _matches(tree: str, path: str, entry: Mapping | None, found: os.stat_result | None) -> bool:
+def _matches(tree: str, path: str, entry: Mapping[str, Any] | None, found: os.stat_result | None) -> bool:
     if entry is None or found is None:
         return False
     place = os.path.join(tree, path)

@@ -8,6 +8,7 @@ import dataclasses
 import os
 import time
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from ..model import canonical, transaction
 from ..model.errors import REFUSED, TetraError
@@ -28,7 +29,7 @@ class Transaction:
 
     identity: str
     state: str
-    record: Mapping
+    record: Mapping[str, Any]
 
 
 def states(environment: Environment) -> dict[str, str]:
@@ -65,7 +66,7 @@ def in_states(environment: Environment, wanted: tuple[str, ...]) -> list[Transac
     return [load(environment, name) for name, state in states(environment).items() if state in wanted]
 
 
-def create(environment: Environment, record: Mapping) -> None:
+def create(environment: Environment, record: Mapping[str, Any]) -> None:
     """Write a new transaction as ``staged``; it must not exist."""
     path = _path(environment, record["id"], transaction.STAGED)
     durable.create_file(path, _encode(record), 0o600)
@@ -147,12 +148,12 @@ def may_confirm(environment: Environment, identity: str) -> bool:
     return os.path.exists(_beside(environment, identity, "proven")) and seconds_left(environment, identity) > 0
 
 
-def write_decision(environment: Environment, identity: str, decision: Mapping) -> None:
+def write_decision(environment: Environment, identity: str, decision: Mapping[str, Any]) -> None:
     """Keep what was decided for the whole fleet, before any host acts on it."""
     durable.write_file(_beside(environment, identity, "decision"), _encode({"format": 1, **decision}), 0o600)
 
 
-def decision(environment: Environment, identity: str) -> dict | None:
+def decision(environment: Environment, identity: str) -> dict[str, Any] | None:
     """What was decided for the whole fleet, if this host was told."""
     try:
         return durable.read_json(_beside(environment, identity, "decision"))
@@ -182,5 +183,5 @@ def _beside(environment: Environment, identity: str, kind: str) -> str:
     return os.path.join(environment.tx, f"{identity}.{kind}")
 
 
-def _encode(record: Mapping) -> bytes:
+def _encode(record: Mapping[str, Any]) -> bytes:
     return canonical.dumps(record).encode("ascii") + b"\n"

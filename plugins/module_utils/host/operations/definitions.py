@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from ...model import definition
 from ...model.errors import ERROR, Finding, TetraError
@@ -13,7 +14,7 @@ from ...model.service_reader import from_definition
 _MAXIMUM = 1024 * 1024
 
 
-def service_definition_info(request: Mapping) -> dict:
+def service_definition_info(request: Mapping[str, Any]) -> dict[str, Any]:
     """Read definitions.
 
     :param request: ``paths``: files on this host; ``variables``: values that the files may refer to.
@@ -24,9 +25,9 @@ def service_definition_info(request: Mapping) -> dict:
     return {"changed": False, "services": [_read(path, variables) for path in request["paths"]]}
 
 
-def _read(path: str, variables: Mapping[str, str]) -> dict:
-    empty = {"path": path, "name": None, "command": None, "args": [], "cwd": None, "port": None,
-             "environment": {}, "health": None}
+def _read(path: str, variables: Mapping[str, str]) -> dict[str, Any]:
+    empty: dict[str, Any] = {"path": path, "name": None, "command": None, "args": [], "cwd": None, "port": None,
+                             "environment": {}, "health": None}
     try:
         service, findings = from_definition(definition.parse(_text(path), path, variables), {}, {})
     except TetraError as error:

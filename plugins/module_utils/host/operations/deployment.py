@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Mapping
+from typing import Any
 
 from ...model import release as model_release
 from ...model.errors import REFUSED, TetraError
@@ -19,7 +20,7 @@ from ..scope import Scope, open_scope
 _IDENTITY = re.compile(r"^[0-9]{8}t[0-9]{6}-[0-9a-f]{8}$")
 
 
-def release_info(request: Mapping) -> dict:
+def release_info(request: Mapping[str, Any]) -> dict[str, Any]:
     """What an environment runs on this host, and all that a plan has to know of it; writes nothing.
 
     :param request: ``tetra_dir``, ``org``, ``env``, and ``secrets`` (name to value) whose keyed digests are wanted,
@@ -35,7 +36,7 @@ def release_info(request: Mapping) -> dict:
     return {"changed": False, **result}
 
 
-def release(request: Mapping) -> dict:
+def release(request: Mapping[str, Any]) -> dict[str, Any]:
     """Take a transaction to a state.
 
     :param request: ``tetra_dir``, ``org``, ``env``, ``transaction``, ``state`` (staged, active, renewed, decided,
@@ -50,7 +51,7 @@ def release(request: Mapping) -> dict:
     return {"changed": request["state"] not in ("renewed", "decided"), **result}
 
 
-def deploy_pack(request: Mapping) -> dict:
+def deploy_pack(request: Mapping[str, Any]) -> dict[str, Any]:
     """The current bundle of an environment as one pack: all its sources, and the files that the receiver lacks.
 
     :param request: ``tetra_dir``, ``org``, ``env``, ``have`` (digests that every receiver has), ``rendered`` (whether
@@ -78,7 +79,7 @@ def deploy_pack(request: Mapping) -> dict:
     return {**result, "pack": base64.b64encode(content).decode("ascii")}
 
 
-def environment_host(request: Mapping) -> dict:
+def environment_host(request: Mapping[str, Any]) -> dict[str, Any]:
     """Remember that a host was taken out of an environment, or is a member again.
 
     :param request: ``tetra_dir``, ``org``, ``env``, ``host``, ``state`` (member or removed), ``actor``, ``reason``.
@@ -95,7 +96,7 @@ def environment_host(request: Mapping) -> dict:
         return {"changed": changed, "removed": membership.removed(scope.environment)}
 
 
-def tsm_service_info(request: Mapping) -> dict:
+def tsm_service_info(request: Mapping[str, Any]) -> dict[str, Any]:
     """The services of an environment here, with state, health, use of the machine, and the end of logs if asked for."""
     from .. import observation
 
@@ -113,7 +114,7 @@ def tsm_service_info(request: Mapping) -> dict:
     return {"changed": False, "services": services}
 
 
-def tsm_service(request: Mapping) -> dict:
+def tsm_service(request: Mapping[str, Any]) -> dict[str, Any]:
     """Bring services of an environment to a state: ``started``, ``stopped`` (remembered) or ``restarted``."""
     scope = _scope(request)
     services = request["services"]
@@ -129,34 +130,34 @@ def tsm_service(request: Mapping) -> dict:
         return running.bring_to(scope, running.observe(scope), services, bool(request.get("check")))
 
 
-def _stage(scope: Scope, identity: str, request: Mapping) -> dict:
+def _stage(scope: Scope, identity: str, request: Mapping[str, Any]) -> dict[str, Any]:
     from .. import staging
 
     return staging.stage(scope, identity, request["stage"])
 
 
-def _activate(scope: Scope, identity: str, request: Mapping) -> dict:
+def _activate(scope: Scope, identity: str, request: Mapping[str, Any]) -> dict[str, Any]:
     return engine.activate(scope, identity)
 
 
-def _renew(scope: Scope, identity: str, request: Mapping) -> dict:
+def _renew(scope: Scope, identity: str, request: Mapping[str, Any]) -> dict[str, Any]:
     return engine.renew(scope, identity)
 
 
-def _decide(scope: Scope, identity: str, request: Mapping) -> dict:
+def _decide(scope: Scope, identity: str, request: Mapping[str, Any]) -> dict[str, Any]:
     return engine.decide(scope, identity, request["decision"])
 
 
-def _confirm(scope: Scope, identity: str, request: Mapping) -> dict:
+def _confirm(scope: Scope, identity: str, request: Mapping[str, Any]) -> dict[str, Any]:
     return engine.confirm(scope, identity)
 
 
-def _revert(scope: Scope, identity: str, request: Mapping) -> dict:
+def _revert(scope: Scope, identity: str, request: Mapping[str, Any]) -> dict[str, Any]:
     cause = request.get("cause") or {"reason": "taken back by hand", "verdict": True}
     return engine.revert(scope, identity, engine.Cause(cause["reason"], cause["verdict"], cause.get("check", "")))
 
 
-def _abort(scope: Scope, identity: str, request: Mapping) -> dict:
+def _abort(scope: Scope, identity: str, request: Mapping[str, Any]) -> dict[str, Any]:
     return engine.abort(scope, identity)
 
 
@@ -171,11 +172,11 @@ _STEPS = {
 }
 
 
-def _scope(request: Mapping) -> Scope:
+def _scope(request: Mapping[str, Any]) -> Scope:
     return open_scope(request["tetra_dir"], request["org"], request["env"])
 
 
-def _identity(request: Mapping) -> str:
+def _identity(request: Mapping[str, Any]) -> str:
     identity = str(request["transaction"])
     if not _IDENTITY.match(identity):
         raise TetraError(f"{identity!r} is not a transaction id", hint="it looks like 20260101t120000-0123abcd")

@@ -5,13 +5,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from .. import probes, probing, running
 from ..scope import open_scope
 
 
-def health_check(request: Mapping) -> dict:
+def health_check(request: Mapping[str, Any]) -> dict[str, Any]:
     """Check services of an environment, or checks that come with the request.
 
     :param request: ``tetra_dir``, ``org``, ``env`` and ``services`` (names; none means all), or ``checks``: a list of
@@ -22,7 +23,7 @@ def health_check(request: Mapping) -> dict:
     return {"changed": False, "healthy": all(result["ok"] for result in results.values()), "results": results}
 
 
-def _services(request: Mapping) -> dict:
+def _services(request: Mapping[str, Any]) -> dict[str, Any]:
     scope = open_scope(request["tetra_dir"], request["org"], request["env"])
     observed = running.observe(scope)
     names = request.get("services") or sorted(observed)
@@ -35,7 +36,7 @@ def _services(request: Mapping) -> dict:
     return results
 
 
-def _inline(checks: list) -> dict:
+def _inline(checks: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     results = {}
     for check in checks:
         health = {"kind": "http" if check.get("url") else "tcp", "timeout": check.get("timeout") or 2.0,

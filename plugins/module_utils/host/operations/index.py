@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from types import ModuleType
+from typing import Any
 
 from ...model.errors import REFUSED, TetraError
 
@@ -64,7 +65,7 @@ OPERATIONS: Mapping[str, Callable[[], ModuleType]] = {
 }
 
 
-def disk_error(error: OSError) -> dict:
+def disk_error(error: OSError) -> dict[str, Any]:
     """What the system refused, in the words of an error of ours."""
     return {
         "message": f"{error.filename or 'the host'}: {error.strerror or error}",
@@ -73,7 +74,7 @@ def disk_error(error: OSError) -> dict:
     }
 
 
-def run(name: str, request: Mapping) -> dict:
+def run(name: str, request: Mapping[str, Any]) -> dict[str, Any]:
     """Carry out an operation.
 
     :returns: its result as plain data, with ``changed``.
@@ -81,4 +82,5 @@ def run(name: str, request: Mapping) -> dict:
     """
     if name not in OPERATIONS:
         raise TetraError(f"there is no operation {name!r}", hint=f"there are {', '.join(OPERATIONS)}")
-    return getattr(OPERATIONS[name](), name)(request)
+    operation: Callable[[Mapping[str, Any]], dict[str, Any]] = getattr(OPERATIONS[name](), name)
+    return operation(request)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from typing import Any
 
 from ...model import journal as chain
 from ...model import transaction
@@ -13,7 +14,7 @@ from .. import journal, store, transactions
 from ..scope import open_scope
 
 
-def journal_info(request: Mapping) -> dict:
+def journal_info(request: Mapping[str, Any]) -> dict[str, Any]:
     """The journal of an environment on this host, damaged or not; writes nothing.
 
     :param request: ``tetra_dir``, ``org``, ``env``.

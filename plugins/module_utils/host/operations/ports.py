@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
 
 from ...model import units
 from ...model.errors import INVALID, REFUSED, TetraError
@@ -13,11 +14,13 @@ from ...model.ports_file import Registry, same_service
 from .. import registry as registry_file
 from .. import sockets
 
+_T = TypeVar("_T")
+
 AUTO = "auto"
 ABSENT = "absent"
 
 
-def port_registry(request: Mapping) -> dict:
+def port_registry(request: Mapping[str, Any]) -> dict[str, Any]:
     """Make a registry say what is wanted, and leave the rest of the file as it is.
 
     :param request: ``tetra_dir``; ``path`` (default: the registry of that directory); ``ports``: plain name to number,
@@ -42,7 +45,7 @@ def port_registry(request: Mapping) -> dict:
     }
 
 
-def port_registry_info(request: Mapping) -> dict:
+def port_registry_info(request: Mapping[str, Any]) -> dict[str, Any]:
     """Read a registry, and who listens on this host.
 
     :param request: ``tetra_dir``, or ``path`` of a registry file, which must exist.
@@ -75,7 +78,7 @@ def _reserved(registry: Registry) -> dict[str, list[int]]:
     return {category: list(ports) for category, ports in registry.reserved.items()}
 
 
-def _changes(request: Mapping, registry: Registry) -> dict:
+def _changes(request: Mapping[str, Any], registry: Registry) -> dict[str, Any]:
     """What has to change for a registry to say what a request wants."""
     ranges = {name: _read("range", name, value, units.port_range)
               for name, value in (request.get("ranges") or {}).items()}
@@ -87,7 +90,7 @@ def _changes(request: Mapping, registry: Registry) -> dict:
     return {"names": names, "ranges": ranges, "reserved": reserved}
 
 
-def _read(kind: str, name: str, value: object, read: Callable):
+def _read(kind: str, name: str, value: Any, read: Callable[[Any], _T]) -> _T | None:
     """A value of a request, None for one that shall be absent; an error says whose value it is."""
     try:
         return None if value == ABSENT else read(value)
@@ -95,14 +98,14 @@ def _read(kind: str, name: str, value: object, read: Callable):
         raise TetraError(f"{kind} {name}: {error.message}", hint=error.hint, code=error.code) from error
 
 
-def _numbers(values: Iterable) -> list[int]:
+def _numbers(values: Iterable[units.Written]) -> list[int]:
     return sorted({units.port(value) for value in values})
 
 
 class _Names:
     """The plain names of a registry on their way to what a request wants."""
 
-    def __init__(self, request: Mapping, registry: Registry, reserved: set[int]) -> None:
+    def __init__(self, request: Mapping[str, Any], registry: Registry, reserved: set[int]) -> None:
         wanted = request.get("ports") or {}
         self._registry = registry
         self._reserved = reserved

@@ -7,17 +7,19 @@ from __future__ import annotations
 import base64
 import os
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from ...model.errors import REFUSED, TetraError
 from .. import durable, installation, journald, keys, local_policy, removal, settings
 from ..layout import Home
+from ..removal import Step
 from ..scope import open_supervisor
 from ..settings import Settings
 from ..supervisors import systemd
 from ..supervisors.base import SUPERVISORD, SYSTEMD, Supervisor
 
 
-def agent(request: Mapping) -> dict:
+def agent(request: Mapping[str, Any]) -> dict[str, Any]:
     """Prepare a host with folders, settings, digest key, agent and supervisor; stop what runs there; or remove tetra.
 
     :param request: ``tetra_dir``, ``state`` (present, stopped, absent), ``supervisor`` (auto, systemd, supervisord),
@@ -78,7 +80,7 @@ def _folders(home: Home) -> list[str]:
     return [home.root, home.config, home.bin]
 
 
-def _steps(home: Home, wanted: Settings, supervisor: Supervisor, request: Mapping) -> list[tuple]:
+def _steps(home: Home, wanted: Settings, supervisor: Supervisor, request: Mapping[str, Any]) -> list[Step]:
     """What a prepared host has: name, whether it is missing, and how it comes about."""
     folders = _folders(home)
     program = os.path.join(home.bin, f"tsm-{request['version']}")
@@ -97,7 +99,7 @@ def _steps(home: Home, wanted: Settings, supervisor: Supervisor, request: Mappin
     ]
 
 
-def _of_the_system(request: Mapping) -> list[tuple]:
+def _of_the_system(request: Mapping[str, Any]) -> list[Step]:
     """What lies outside of ``tetra_dir`` where services run as users of their own."""
     steps = [_file("policy", local_policy.PATH, local_policy.encode(request.get("users") or {}))]
     size = str(request.get("journal_max") or "")
@@ -111,7 +113,7 @@ def _of_the_system(request: Mapping) -> list[tuple]:
     return steps
 
 
-def _file(name: str, path: str, wanted: bytes, then: Callable[[], None] | None = None) -> tuple:
+def _file(name: str, path: str, wanted: bytes, then: Callable[[], None] | None = None) -> Step:
     def act() -> None:
         durable.make_folder(os.path.dirname(path), 0o755)
         durable.write_file(path, wanted)

@@ -80,7 +80,7 @@ class Supervisor(abc.ABC):
     """
 
     name = ""
-    honours: frozenset = frozenset()
+    honours: frozenset[str] = frozenset()
     own_users = False
 
     @abc.abstractmethod

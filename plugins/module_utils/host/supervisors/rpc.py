@@ -12,6 +12,7 @@ import stat
 import xml.parsers.expat
 import xmlrpc.client
 from collections.abc import Collection
+from typing import Any
 
 from ...model.errors import REFUSED, TetraError
 
@@ -36,7 +37,7 @@ class Client:
         self._hint = f"look at {log}"
         self.socket = os.path.join(folder, "s.sock")
 
-    def call(self, method: str, *arguments: object, timeout: float = _TIMEOUT, accept: Collection[int] = ()) -> object:
+    def call(self, method: str, *arguments: str | int, timeout: float = _TIMEOUT, accept: Collection[int] = ()) -> Any:
         """Make one call.
 
         :param accept: codes of faults that are answered with None.

@@ -19,6 +19,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 from ...model import launch_script
 from ...model.errors import REFUSED, TetraError
@@ -182,7 +183,7 @@ class Supervisord(Supervisor):
             time.sleep(_PAUSE)
         return True
 
-    def _known(self) -> dict[str, dict]:
+    def _known(self) -> dict[str, dict[str, Any]]:
         """What supervisord knows of its programs, by name; nothing when it does not run."""
         deadline = time.monotonic() + _PATIENCE
         while True:
@@ -205,14 +206,14 @@ class Supervisord(Supervisor):
             hint = "its folder in /tmp was removed; run playbooks/prepare.yml, which starts it and its services anew"
         return TetraError(f"supervisord (pid {pid}) does not answer on {self._client.socket}", hint=hint, code=REFUSED)
 
-    def _call(self, method: str, *arguments: object, accept: Sequence[int] = ()) -> object:
+    def _call(self, method: str, *arguments: str | int, accept: Sequence[int] = ()) -> object:
         try:
             return self._client.call(method, *arguments, accept=accept)
         except SilentError as error:
             message = f"supervisord did not answer {method}: {error}"
             raise TetraError(message, hint=f"look at {self._log}", code=REFUSED) from error
 
-    def _state(self, unit: str, info: Mapping | None) -> ProcessState:
+    def _state(self, unit: str, info: Mapping[str, Any] | None) -> ProcessState:
         if info is None:
             return ProcessState(unit, ABSENT)
         raw, starts = info["state"], self._starts(unit)
@@ -233,7 +234,7 @@ class Supervisord(Supervisor):
             return BACKOFF if restarts else STARTING
         return RUNNING
 
-    def _starts(self, unit: str) -> re.Match | None:
+    def _starts(self, unit: str) -> re.Match[str] | None:
         return programs.STARTS.fullmatch(_read(self._path(unit, "starts")) or "")
 
     def _runs_as(self, state: ProcessState, text: str) -> bool:
@@ -266,7 +267,7 @@ class Supervisord(Supervisor):
                 return
             time.sleep(_PAUSE)
 
-    def _stop(self, units: Iterable[str], known: Mapping[str, Mapping]) -> None:
+    def _stop(self, units: Iterable[str], known: Mapping[str, Mapping[str, Any]]) -> None:
         """Stop units that supervisord knows and take them from it.
 
         One that crashes may be restarted between two calls, so what happened is looked at until all are gone.
@@ -290,7 +291,7 @@ class Supervisord(Supervisor):
         """End supervisord and its programs, or what is left of them; the caller holds the lock."""
         pid = self._pid()
         identity = processes.identity(pid) if pid is not None else None
-        if identity is not None:
+        if pid is not None and identity is not None:
             if self.running():
                 # One after the other is what supervisord would do.
                 for unit, info in self._known().items():

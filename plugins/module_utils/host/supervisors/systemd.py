@@ -359,7 +359,7 @@ def _shown(arguments: list[str]) -> list[dict[str, str]]:
     return records
 
 
-def _run(command: list[str]) -> subprocess.CompletedProcess:
+def _run(command: list[str]) -> subprocess.CompletedProcess[bytes]:
     environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C", "SYSTEMD_COLORS": "0", "SYSTEMD_PAGER": ""}
     try:
         return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False, env=environment,
