@@ -5,8 +5,10 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import posixpath
 from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 from ansible_collections.tetra.platform.plugins.module_utils.model import (
     canonical,
@@ -59,7 +61,7 @@ class Services:
 class Built:
     """A release: its manifest, and by sha256 what gives the bytes of the files that the bundle does not have."""
 
-    manifest: dict
+    manifest: dict[str, Any]
     contents: dict[str, Callable[[], bytes]]
 
 
@@ -122,11 +124,11 @@ def build(
         "secrets_key": secrets_key,
     }
     release.check_manifest(manifest)
-    contents = {entry["sha256"]: lambda data=data: data for entry, data in outputs.values()}
-    return Built(manifest, contents)
+    rendered = {entry["sha256"]: data for entry, data in outputs.values()}
+    return Built(manifest, {digest: functools.partial(rendered.__getitem__, digest) for digest in rendered})
 
 
-def _outputs(source: Source, values: Mapping) -> dict[str, tuple[dict, bytes]]:
+def _outputs(source: Source, values: Mapping[str, Any]) -> dict[str, tuple[dict[str, Any], bytes]]:
     """The rendered templates: path in the release to entry and content."""
     rendered = template.render(_template_texts(source), values)
     result = {}
@@ -148,8 +150,8 @@ def _used_digests(services: Mapping[str, Service], digests: Mapping[str, str]) -
 
 
 def _service_entry(
-    found: Service, ports: Mapping[str, int], files: Mapping[str, Mapping], digests: Mapping[str, str]
-) -> dict:
+    found: Service, ports: Mapping[str, int], files: Mapping[str, Mapping[str, Any]], digests: Mapping[str, str]
+) -> dict[str, Any]:
     wire = found.to_wire()
     own = {"main": ports[found.name]} if found.name in ports else {}
     digest = release.service_digest(wire, own, files, digests)
@@ -168,7 +170,7 @@ def _template_texts(source: Source) -> dict[str, str]:
     return texts
 
 
-def _template_values(source: Source, env: str, services: Services, ports: Mapping[str, int]) -> dict:
+def _template_values(source: Source, env: str, services: Services, ports: Mapping[str, int]) -> dict[str, Any]:
     """What templates may name: the environment's values, and where the services of the organization listen."""
     return {
         **services.environment.values,
@@ -228,7 +230,9 @@ class _Reader:
         for key in (*found.environment, *(f"TSM_{key}" for key in service.needs(found))):
             self.places[name, key] = self._place(written, name, key, added)
 
-    def _place(self, written: Definition, name: str, key: str, added: Mapping) -> tuple[str, int]:
+    def _place(
+        self, written: Definition, name: str, key: str, added: Mapping[str, tuple[Value, str, int]]
+    ) -> tuple[str, int]:
         """Where the value of a variable or a key is written, in the order in which one wins over the other."""
         for spelled in (key, key.removeprefix("TSM_")):
             if spelled in self.environment.services.get(name, {}):

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 from ansible.plugins.action import ActionBase
 from ansible_collections.tetra.platform.plugins.module_utils.model import units
@@ -12,14 +13,14 @@ from ansible_collections.tetra.platform.plugins.module_utils.model.errors import
 from ansible_collections.tetra.platform.plugins.plugin_utils import run
 
 
-class ControllerAction(ActionBase):
+class ControllerAction(ActionBase):  # type: ignore[misc]  # ansible-core has no type hints
     """An action on the controller; what is wrong becomes the outcome of the run, which a later task fails with."""
 
     _supports_check_mode = True
     _supports_async = False
     _requires_connection = False
 
-    def run(self, tmp=None, task_vars=None):
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Do the work; a :class:`TetraError` ends the run with its code as the outcome."""
         super().run(tmp, task_vars)
         task_vars = task_vars or {}
@@ -28,23 +29,24 @@ class ControllerAction(ActionBase):
         except TetraError as error:
             return run.ended(error.code, str(error), self.result_file(task_vars), **self.failed_details(task_vars))
 
-    def work(self, task_vars: dict) -> dict:
+    def work(self, task_vars: dict[str, Any]) -> dict[str, Any]:
         """What the action does; subclasses say."""
         raise NotImplementedError
 
-    def failed_details(self, task_vars: dict) -> dict:
+    def failed_details(self, task_vars: dict[str, Any]) -> dict[str, Any]:
         """What the result tells besides the outcome when the run ends here."""
         return {}
 
-    def variable(self, name: str, task_vars: dict, default: object = None) -> object:
+    def variable(self, name: str, task_vars: dict[str, Any], default: object = None) -> object:
         """A variable with its templates resolved, or a default where it is not set."""
         return self._templar.template(task_vars[name]) if name in task_vars else default
 
-    def result_file(self, task_vars: dict) -> str | None:
+    def result_file(self, task_vars: dict[str, Any]) -> str | None:
         """Where the user wants the result as JSON, if anywhere."""
-        return self.variable("tetra_result_file", task_vars)
+        path = self.variable("tetra_result_file", task_vars)
+        return str(path) if path else None
 
-    def org(self, task_vars: dict) -> str:
+    def org(self, task_vars: dict[str, Any]) -> str:
         """The name of the organization that is asked for."""
         org = self.variable("tetra_org", task_vars)
         if not org:
@@ -52,7 +54,7 @@ class ControllerAction(ActionBase):
         units.check_name("organization", str(org))
         return str(org)
 
-    def org_directory(self, org: str, task_vars: dict) -> str:
+    def org_directory(self, org: str, task_vars: dict[str, Any]) -> str:
         """The directory of an organization.
 
         :raises TetraError: listing the places that were tried.

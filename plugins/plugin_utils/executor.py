@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import json
 import shlex
+from typing import Any
 
 from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
@@ -21,33 +22,35 @@ _NO_AGENT = "tetra: no agent of this version"
 _ONE_CONNECTION = "-o ControlMaster=no -o ControlPath=none -o ControlPersist=no"
 
 
-class HostAction(ActionBase):
+class HostAction(ActionBase):  # type: ignore[misc]  # ansible-core has no type hints
     """An action whose work is an operation on the host; subclasses name it and may shape the request."""
 
     operation = ""
     _supports_check_mode = True
     _supports_async = False
 
-    def run(self, tmp=None, task_vars=None):
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Ask the host and give Ansible the answer; an operation's error becomes a failed task."""
         super().run(tmp, task_vars)
         task_vars = task_vars or {}
         return self.ask(self.operation, self.request(task_vars), task_vars)
 
-    def request(self, task_vars: dict) -> dict:
+    def request(self, task_vars: dict[str, Any]) -> dict[str, Any]:
         """What the host is asked: the arguments of the task, with the directory of the host and the check flag."""
         return {**self.defaults(task_vars), **self._task.args}
 
-    def defaults(self, task_vars: dict) -> dict:
+    def defaults(self, task_vars: dict[str, Any]) -> dict[str, Any]:
         """What every request carries."""
         directory = self.variable("tetra_dir", task_vars, "/var/lib/tetra")
         return {"tetra_dir": directory, "check": bool(self._task.check_mode)}
 
-    def variable(self, name: str, task_vars: dict, default: object = None) -> object:
+    def variable(self, name: str, task_vars: dict[str, Any], default: object = None) -> object:
         """A variable of the task's host with its templates resolved."""
         return self._templar.template(task_vars[name]) if name in task_vars else default
 
-    def ask(self, operation: str, request: dict, task_vars: dict, fresh: bool = False) -> dict:
+    def ask(
+        self, operation: str, request: dict[str, Any], task_vars: dict[str, Any], fresh: bool = False
+    ) -> dict[str, Any]:
         """Carry out an operation on the host.
 
         :param fresh: use a connection of its own, which proves that the host can still be reached.
@@ -63,7 +66,7 @@ class HostAction(ActionBase):
             return self._ask_module(operation, request, task_vars)
         return answer
 
-    def ask_agent(self, operation: str, request: dict) -> dict | None:
+    def ask_agent(self, operation: str, request: dict[str, Any]) -> dict[str, Any] | None:
         """Ask the agent of exactly this version; None when the host does not have it, and nothing was done then."""
         agent = shlex.quote(f"{request['tetra_dir']}/bin/tsm-{host_code.version()}")
         command = f"if [ -x {agent} ]; then exec {agent} run {operation}; else echo {shlex.quote(_NO_AGENT)}; fi"
@@ -78,14 +81,15 @@ class HostAction(ActionBase):
             return self.lost(f"no answer came (exit code {raw['rc']}): {raw['stderr'].strip()[-500:]}")
 
     @staticmethod
-    def _result(answer: dict) -> dict:
+    def _result(answer: dict[str, Any]) -> dict[str, Any]:
         if "error" in answer:
             return failure(answer["error"]["message"], answer["error"]["hint"], answer["error"]["code"])
         return dict(answer["result"])
 
-    def _ask_module(self, operation: str, request: dict, task_vars: dict) -> dict:
+    def _ask_module(self, operation: str, request: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
         arguments = {key: value for key, value in request.items() if key != "check"}
-        return self._execute_module(f"tetra.platform.{operation}", arguments, task_vars=task_vars)
+        result: dict[str, Any] = self._execute_module(f"tetra.platform.{operation}", arguments, task_vars=task_vars)
+        return result
 
     def _leave_shared_connection(self) -> None:
         # ssh takes the first value that it is given for an option, so the user's own options stay in force.
@@ -93,11 +97,11 @@ class HostAction(ActionBase):
             own = self._connection.get_option("ssh_args") or ""
             self._connection.set_option("ssh_args", f"{_ONE_CONNECTION} {own}".strip())
 
-    def lost(self, why: str) -> dict:
+    def lost(self, why: str) -> dict[str, Any]:
         """The result of a task whose answer did not come: what happened on the host is not known."""
         return failure(why, "look with playbooks/status.yml at what the host does now", transaction.UNCONFIRMED)
 
-    def prepare(self, request: dict, task_vars: dict) -> dict:
+    def prepare(self, request: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
         """Prepare the host with a request that :meth:`agent_request` made; an absent agent is brought along."""
         answer = self.ask_agent("agent", request)
         if answer is None:
@@ -105,7 +109,7 @@ class HostAction(ActionBase):
             answer = self._ask_module("agent", {**request, "code": code}, task_vars)
         return answer
 
-    def agent_request(self, task_vars: dict) -> dict:
+    def agent_request(self, task_vars: dict[str, Any]) -> dict[str, Any]:
         """What a host is prepared with: its own variables, and the version of the agent that this collection brings."""
         return {
             **self.defaults(task_vars),
@@ -120,7 +124,7 @@ class HostAction(ActionBase):
         }
 
 
-def failure(message: str, hint: str, code: str) -> dict:
+def failure(message: str, hint: str, code: str) -> dict[str, Any]:
     """The result of a task that failed, as every action of the collection gives it."""
     text = f"{message} ({hint})" if hint else message
     return {"failed": True, "msg": text, "message": message, "hint": hint, "code": code}

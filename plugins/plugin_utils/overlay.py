@@ -10,6 +10,7 @@ import math
 import re
 import shlex
 from collections.abc import Mapping
+from typing import Any
 
 from ansible_collections.tetra.platform.plugins.module_utils.model import policy, service, units, values
 from ansible_collections.tetra.platform.plugins.module_utils.model.errors import ERROR, WARNING, Finding, TetraError
@@ -38,10 +39,10 @@ class EnvironmentValues:
     and line.
     """
 
-    values: dict
+    values: dict[str, Any]
     environment: dict[str, Value]
     services: dict[str, dict[str, Value]]
-    places: dict[tuple, tuple[str, int]]
+    places: dict[tuple[str, ...], tuple[str, int]]
     findings: tuple[Finding, ...]
 
     def variables(self) -> dict[str, str]:
@@ -86,10 +87,10 @@ class _Reader:
         self.source = source
         self.findings: list[Finding] = []
         self.chain: list[str] = []
-        self.values: dict = {}
+        self.values: dict[str, Any] = {}
         self.environment: dict[str, str] = {}
         self.services: dict[str, dict[str, str]] = {}
-        self.places: dict[tuple, tuple[str, int]] = {}
+        self.places: dict[tuple[str, ...], tuple[str, int]] = {}
 
     def read(self, name: str) -> None:
         """Read a file and those that it inherits from."""
@@ -120,7 +121,7 @@ class _Reader:
             hint = f'write the name of another file, such as "{near or BASE}", or "" for none'
             self.findings.append(file.error(("inherit",), problem, hint))
             return ""
-        return parent
+        return str(parent)
 
     def _merge(self, file: TomlFile) -> None:
         self.findings += file.unknown_keys(_KEYS)
@@ -164,7 +165,7 @@ class _Reader:
             if name != written:
                 self.places.setdefault(("services", name, full), (file.path, file.line(*keys, key)))
 
-    def _variable(self, file: TomlFile, keys: tuple[str, ...], value: object, into: dict, name: str) -> None:
+    def _variable(self, file: TomlFile, keys: tuple[str, ...], value: object, into: dict[str, str], name: str) -> None:
         """Keep the text of a value under a name, unless a file nearer to the environment has one."""
         problem = _name_problem(name, keys[0])
         try:
@@ -274,7 +275,7 @@ def _contains(value: object, text: str) -> bool:
     return isinstance(value, str) and text in value
 
 
-def _on_top(upper: Mapping, lower: Mapping) -> dict:
+def _on_top(upper: Mapping[str, Any], lower: Mapping[str, Any]) -> dict[str, Any]:
     """Two tables as one; tables in both are merged in the same way, anything else is the upper one's."""
     result = {**lower, **upper}
     for key in upper.keys() & lower.keys():

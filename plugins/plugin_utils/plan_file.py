@@ -8,6 +8,7 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from ansible_collections.tetra.platform.plugins.module_utils.model import canonical, plan
 from ansible_collections.tetra.platform.plugins.module_utils.model.errors import REFUSED, TetraError
@@ -17,7 +18,7 @@ _SHOWN = 50
 _HINT = "playbooks/plan.yml writes one"
 
 
-def write(path: str, record: Mapping, bundle: Mapping | None) -> None:
+def write(path: str, record: Mapping[str, Any], bundle: Mapping[str, Any] | None) -> None:
     """Write a plan, with the sha256 of each file of its bundle where that is known.
 
     :raises TetraError: when the file cannot be written.
@@ -31,7 +32,7 @@ def write(path: str, record: Mapping, bundle: Mapping | None) -> None:
         raise TetraError(f"{path} cannot be written: {error.strerror}", hint="name another file") from error
 
 
-def check(path: str, record: Mapping, bundle: Mapping | None) -> None:
+def check(path: str, record: Mapping[str, Any], bundle: Mapping[str, Any] | None) -> None:
     """Make sure that what is about to be done is what a file says.
 
     :raises TetraError: code ``refused``, listing what changed since; and for a file that holds no plan.
@@ -48,14 +49,15 @@ def check(path: str, record: Mapping, bundle: Mapping | None) -> None:
     )
 
 
-def _read(path: str) -> dict:
+def _read(path: str) -> dict[str, Any]:
     try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
+        read = json.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise TetraError(f"the plan {path} cannot be read: {error.strerror}", hint=_HINT) from error
     except (ValueError, RecursionError) as error:
         raise TetraError(f"{path} holds no plan: {error}", hint=_HINT) from error
-    record = content.get("plan") if isinstance(content, dict) and content.get("format") == _FORMAT else None
+    content: dict[str, Any] = read if isinstance(read, dict) else {}
+    record = content.get("plan") if content.get("format") == _FORMAT else None
     if not isinstance(record, dict) or not isinstance(content.get("files"), dict):
         raise TetraError(f"{path} holds no plan that this version reads", hint=_HINT)
     if plan.plan_id(record) != content.get("plan_id"):
@@ -63,13 +65,13 @@ def _read(path: str) -> dict:
     return content
 
 
-def _files(bundle: Mapping | None) -> dict[str, str]:
+def _files(bundle: Mapping[str, Any] | None) -> dict[str, str]:
     """Path in the bundle to what tells one content from another."""
     files = bundle["files"] if bundle else {}
     return {path: canonical.digest(entry) for path, entry in files.items()}
 
 
-def _changed_files(old: Mapping, new: Mapping) -> list[str]:
+def _changed_files(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
     words = {True: "changed", False: "is new"}
     lines = [f"{path}: {words[path in old]}" for path in sorted(new) if old.get(path) != new[path]]
     return lines + [f"{path}: is gone" for path in sorted(old) if path not in new]

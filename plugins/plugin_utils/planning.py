@@ -6,9 +6,11 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+import functools
 import io
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from ansible_collections.tetra.platform.plugins.module_utils.model import (
     canonical,
@@ -35,9 +37,9 @@ class Answers:
     and ``secrets`` are, by host of the environment, its groups in the inventory and the names of its secrets.
     """
 
-    observed: Mapping[str, Mapping]
-    origin: Mapping[str, Mapping]
-    pack: Mapping
+    observed: Mapping[str, Mapping[str, Any]]
+    origin: Mapping[str, Mapping[str, Any]]
+    pack: Mapping[str, Any]
     groups: Mapping[str, Sequence[str]]
     secrets: Mapping[str, Collection[str]]
 
@@ -51,8 +53,8 @@ class Goal:
     """
 
     desired: plan.Desired
-    manifest: dict | None = None
-    bundle_manifest: dict | None = None
+    manifest: dict[str, Any] | None = None
+    bundle_manifest: dict[str, Any] | None = None
     contents: Mapping[str, Callable[[], bytes]] = dataclasses.field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
 
@@ -63,7 +65,7 @@ class Goal:
         return sorted({*release.blobs(self.manifest), *release.blobs(self.bundle_manifest)} - set(blobs))
 
 
-def goal(request: Mapping, answers: Answers) -> Goal:
+def goal(request: Mapping[str, Any], answers: Answers) -> Goal:
     """The goal of a run.
 
     :param request: the result of ``deploy_request``.
@@ -87,7 +89,7 @@ def checked(answers: Answers) -> Answers:
     return dataclasses.replace(answers, observed=answered(answers.observed), origin=origin)
 
 
-def answered(answers: Mapping[str, Mapping]) -> dict[str, Mapping]:
+def answered(answers: Mapping[str, Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
     """The answers of the hosts that are part of an environment.
 
     :raises TetraError: code ``refused``, naming every host that did not answer.
@@ -100,7 +102,7 @@ def answered(answers: Mapping[str, Mapping]) -> dict[str, Mapping]:
     return found
 
 
-def _check_members(observed: Mapping[str, Mapping]) -> None:
+def _check_members(observed: Mapping[str, Mapping[str, Any]]) -> None:
     removed = {name: record for answer in observed.values() for name, record in answer["removed"].items()}
     back = [f"{name} was taken out by {record['actor']}: {record['reason'] or 'no reason was given'}"
             for name, record in sorted(removed.items()) if name in observed]
@@ -109,7 +111,7 @@ def _check_members(observed: Mapping[str, Mapping]) -> None:
                          "playbooks/resume.yml, or take it out of the inventory", code=REFUSED)
 
 
-def _rollback(request: Mapping, answers: Answers) -> Goal:
+def _rollback(request: Mapping[str, Any], answers: Answers) -> Goal:
     target = plan.rollback_target(answers.observed)
     summary = next(iter(answers.observed.values()))["releases"][target]
     return Goal(plan.Desired(
@@ -126,7 +128,7 @@ def _rollback(request: Mapping, answers: Answers) -> Goal:
     ))  # fmt: skip
 
 
-def _resume(request: Mapping, answers: Answers) -> Goal:
+def _resume(request: Mapping[str, Any], answers: Answers) -> Goal:
     """What the hosts that are behind need to run what was confirmed last; the others go on as they are."""
     observed = answers.observed
     wanted, origin = recovery.target(observed), recovery.origin(observed)
@@ -155,11 +157,11 @@ def _resume(request: Mapping, answers: Answers) -> Goal:
         ),
         manifest,
         answers.pack["manifest"],
-        {digest: lambda data=data: data for digest, data in pack_of_origin.items()},
+        _readers(pack_of_origin),
     )
 
 
-def _check_secrets(manifest: Mapping, answer: Mapping, host: str) -> None:
+def _check_secrets(manifest: Mapping[str, Any], answer: Mapping[str, Any], host: str) -> None:
     """Refuse when the secrets of the inventory are no longer those that a host runs with."""
     given, known = answer["secret_digests"]["digests"], answer["current_secrets"]
     changed = sorted(name for name in manifest["secrets"] if given.get(name) != known.get(name))
@@ -171,14 +173,14 @@ def _check_secrets(manifest: Mapping, answer: Mapping, host: str) -> None:
         )
 
 
-def _checked_pack(answer: Mapping, host: str) -> dict[str, bytes]:
+def _checked_pack(answer: Mapping[str, Any], host: str) -> dict[str, bytes]:
     if "manifest" not in answer:
         raise TetraError(f"{host} did not give its bundle: {answer.get('msg', 'no answer')}",
                          hint="nothing was changed; look at the host, then run again", code=REFUSED)
     return _unpack(base64.b64decode(answer["pack"]))
 
 
-def _deploy(request: Mapping, answers: Answers) -> Goal:
+def _deploy(request: Mapping[str, Any], answers: Answers) -> Goal:
     origin, contents = _source(request, answers)
     services = bundle.services(origin, request["env"], request["aliases"], request["protected"])
     for host, known in answers.secrets.items():
@@ -205,7 +207,7 @@ def _deploy(request: Mapping, answers: Answers) -> Goal:
     return Goal(desired, manifest, origin.manifest, {**contents, **built.contents}, tuple(findings))
 
 
-def _source(request: Mapping, answers: Answers) -> tuple[source.Source, dict[str, Callable[[], bytes]]]:
+def _source(request: Mapping[str, Any], answers: Answers) -> tuple[source.Source, dict[str, Callable[[], bytes]]]:
     """The sources of a run, and by sha256 what gives the bytes of their files."""
     if request["action"] == "push":
         origin = source.read(Path(request["directory"]))
@@ -214,8 +216,11 @@ def _source(request: Mapping, answers: Answers) -> tuple[source.Source, dict[str
     blobs = _checked_pack(answers.pack, request["source_hosts"][0])
     if release.digest(answers.pack["manifest"]) != wanted:
         raise TetraError(f"the bundle that came is not {wanted[:12]}", hint="promote again", code=REFUSED)
-    contents = {digest: lambda data=data: data for digest, data in blobs.items()}
-    return source.from_blobs(answers.pack["manifest"], blobs.__getitem__), contents
+    return source.from_blobs(answers.pack["manifest"], blobs.__getitem__), _readers(blobs)
+
+
+def _readers(blobs: Mapping[str, bytes]) -> dict[str, Callable[[], bytes]]:
+    return {digest: functools.partial(blobs.__getitem__, digest) for digest in blobs}
 
 
 def _unpack(data: bytes) -> dict[str, bytes]:
@@ -227,7 +232,7 @@ def _unpack(data: bytes) -> dict[str, bytes]:
     return blobs
 
 
-def _hosts(observed: Mapping[str, Mapping]) -> dict[str, ports.HostPorts]:
+def _hosts(observed: Mapping[str, Mapping[str, Any]]) -> dict[str, ports.HostPorts]:
     return {
         name: ports.HostPorts(ports_file.Registry.from_wire(host["registry"]), host["listeners"], host["address"])
         for name, host in observed.items()
@@ -252,7 +257,7 @@ def ports_of(
     return ports.allocate(wanted, hosts, owner, port_range)
 
 
-def _secret_digests(observed: Mapping[str, Mapping]) -> tuple[dict, str | None]:
+def _secret_digests(observed: Mapping[str, Mapping[str, Any]]) -> tuple[dict[str, str], str | None]:
     """The keyed digests to name secrets by: of the key that the running release was made with, where a host has it."""
     arbiter = observed[min(observed)]
     current = arbiter["releases"].get(arbiter["current"]) or {}
@@ -264,7 +269,7 @@ def _secret_digests(observed: Mapping[str, Mapping]) -> tuple[dict, str | None]:
 
 
 def _unhonoured(
-    services: bundle.Services, observed: Mapping[str, Mapping], placed: Mapping[str, Sequence[str]]
+    services: bundle.Services, observed: Mapping[str, Mapping[str, Any]], placed: Mapping[str, Sequence[str]]
 ) -> list[Finding]:
     """Warnings on what services ask of a supervisor that the one of their hosts does not do.
 
@@ -284,7 +289,7 @@ def _unhonoured(
     return findings
 
 
-def _of_registries(observed: Mapping[str, Mapping]) -> list[Finding]:
+def _of_registries(observed: Mapping[str, Mapping[str, Any]]) -> list[Finding]:
     """What hosts remarked on their port registries."""
     return [
         dataclasses.replace(found, message=f"{host}: {found.message}")

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from ansible_collections.tetra.platform.plugins.module_utils.model import transaction
 
@@ -13,7 +14,9 @@ LOST = ""
 _KEPT = ("release", "evidence", "check", "services", "reports")
 
 
-def collect(so_far: Mapping[str, Mapping], answers: Mapping[str, Mapping], asked: Iterable[str]) -> dict[str, dict]:
+def collect(
+    so_far: Mapping[str, Mapping[str, Any]], answers: Mapping[str, Mapping[str, Any]], asked: Iterable[str]
+) -> dict[str, dict[str, Any]]:
     """Add the answers to one step to what was heard before.
 
     :param so_far: host to its record, as this function returns it.
@@ -28,12 +31,12 @@ def collect(so_far: Mapping[str, Mapping], answers: Mapping[str, Mapping], asked
     return found
 
 
-def states(so_far: Mapping[str, Mapping]) -> dict[str, str]:
+def states(so_far: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     """Host to the state that was read back last; a host whose answer was lost is missing."""
     return {host: record["state"] for host, record in so_far.items() if record["state"] != LOST}
 
 
-def _record(before: Mapping, answer: Mapping) -> dict:
+def _record(before: Mapping[str, Any], answer: Mapping[str, Any]) -> dict[str, Any]:
     told = {key: answer[key] for key in _KEPT if answer.get(key)}
     record = {**before, **told, "detail": answer.get("detail") or before.get("detail", "")}
     if "state" in answer:
@@ -45,6 +48,6 @@ def _record(before: Mapping, answer: Mapping) -> dict:
     return {**record, "state": before.get("state") or REFUSED}
 
 
-def outcome(record: Mapping) -> str:
+def outcome(record: Mapping[str, Any]) -> str:
     """What a host ended as."""
     return REFUSED if record["state"] == REFUSED else transaction.host_outcome(record["state"] or None)

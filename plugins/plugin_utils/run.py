@@ -9,6 +9,7 @@ import os
 import secrets
 import time
 from pathlib import Path
+from typing import Any
 
 from ansible_collections.tetra.platform.plugins.module_utils.model import canonical, transaction
 
@@ -20,7 +21,7 @@ def new_transaction() -> str:
     return f"{time.strftime('%Y%m%dt%H%M%S', time.gmtime())}-{secrets.token_hex(4)}"
 
 
-def actor(variables: dict) -> str:
+def actor(variables: dict[str, Any]) -> str:
     """Who acts, for the journal: the AWX user, else ``tetra_actor``, else the user who runs the controller.
 
     :param variables: variable name to its value, templates resolved.
@@ -29,7 +30,7 @@ def actor(variables: dict) -> str:
     return named or getpass.getuser()
 
 
-def ended(outcome: str, message: str, result_file: str | None, **details: object) -> dict:
+def ended(outcome: str, message: str, result_file: str | None, **details: object) -> dict[str, Any]:
     """The result of a task that knows how the run ended; a later task fails with ``message`` when that is not good.
 
     The outcome goes into ``set_stats`` and, when asked for, as canonical JSON into a file.

@@ -12,6 +12,7 @@ import json
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from ansible import constants
 
@@ -19,7 +20,7 @@ _PLAN = "plan.json"
 _PROGRESS = "progress.json"
 
 
-def make(plan: Mapping, blobs: Mapping[str, Callable[[], bytes]]) -> str:
+def make(plan: Mapping[str, Any], blobs: Mapping[str, Callable[[], bytes]]) -> str:
     """Lay a plan ready, with the files that some host lacks.
 
     :param plan: whatever the tasks after the plan need of it, as plain data.
@@ -33,9 +34,10 @@ def make(plan: Mapping, blobs: Mapping[str, Callable[[], bytes]]) -> str:
     return str(folder)
 
 
-def plan(folder: str) -> dict:
+def plan(folder: str) -> dict[str, Any]:
     """The plan that was laid ready."""
-    return json.loads(Path(folder, _PLAN).read_text())
+    record: dict[str, Any] = json.loads(Path(folder, _PLAN).read_text())
+    return record
 
 
 def blob(folder: str | Path, digest: str) -> Path:
@@ -43,7 +45,7 @@ def blob(folder: str | Path, digest: str) -> Path:
     return Path(folder, digest)
 
 
-def progress(folder: str) -> dict:
+def progress(folder: str) -> dict[str, Any]:
     """What was kept last; nothing has happened before that.
 
     :returns: ``steps`` (host to the state that its transaction was last taken to), ``heard`` (see ``progress``) and
@@ -51,10 +53,11 @@ def progress(folder: str) -> dict:
     """
     kept = Path(folder, _PROGRESS)
     if kept.exists():
-        return json.loads(kept.read_text())
+        record: dict[str, Any] = json.loads(kept.read_text())
+        return record
     return {"steps": dict.fromkeys(plan(folder)["moving"], "staged"), "heard": {}, "begun": 0}
 
 
-def keep_progress(folder: str, record: Mapping) -> None:
+def keep_progress(folder: str, record: Mapping[str, Any]) -> None:
     """Keep what :func:`progress` tells from now on."""
     Path(folder, _PROGRESS).write_text(json.dumps(record))

@@ -110,7 +110,7 @@ def file_findings(source: Source, protected: bool) -> list[Finding]:
 
     The first MiB of each text is looked at. Files that did not travel with a bundle were looked at when it was pushed.
     """
-    findings = []
+    findings: list[Finding] = []
     for path in sorted(source.files):
         if source.files[path].read is None or (path.startswith("files/") and not source.complete):
             continue

@@ -13,6 +13,7 @@ import os
 import stat
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from ansible_collections.tetra.platform.plugins.module_utils.model import canonical, pack, release, units
 from ansible_collections.tetra.platform.plugins.module_utils.model.errors import (
@@ -37,7 +38,7 @@ _ORG_KEYS = ("name", "description", "placement", "once")
 class SourceFile:
     """One entry of a bundle as in ``model.release``; ``read`` gives the bytes of a file and is None for the others."""
 
-    entry: dict
+    entry: dict[str, Any]
     read: Callable[[], bytes] | None = None
 
 
@@ -61,7 +62,7 @@ class Source:
 
     org: Organization
     files: Mapping[str, SourceFile]
-    manifest: dict
+    manifest: dict[str, Any]
     digest: str
     complete: bool
     findings: tuple[Finding, ...]
@@ -107,7 +108,7 @@ def read(directory: Path) -> Source:
     return _source(org, walk.files, manifest, True, findings)
 
 
-def from_blobs(manifest: Mapping, read: Callable[[str], bytes]) -> Source:
+def from_blobs(manifest: Mapping[str, Any], read: Callable[[str], bytes]) -> Source:
     """The source that a bundle was made of.
 
     :param manifest: of the bundle, as it came from a host.
@@ -129,13 +130,17 @@ def from_blobs(manifest: Mapping, read: Callable[[str], bytes]) -> Source:
 
 
 def _source(
-    org: Organization, files: Mapping[str, SourceFile], manifest: dict, complete: bool, findings: list[Finding]
+    org: Organization,
+    files: Mapping[str, SourceFile],
+    manifest: dict[str, Any],
+    complete: bool,
+    findings: list[Finding],
 ) -> Source:
     release.check_manifest(manifest)
     return Source(org, files, manifest, release.digest(manifest), complete, tuple(findings))
 
 
-def _from_blob(path: str, entry: dict, read: Callable[[str], bytes]) -> SourceFile:
+def _from_blob(path: str, entry: dict[str, Any], read: Callable[[str], bytes]) -> SourceFile:
     if entry["type"] != "file":
         return SourceFile(dict(entry))
     return SourceFile(dict(entry), lambda: _verified(read(entry["sha256"]), entry["sha256"], path))
@@ -251,7 +256,7 @@ def _read_file(place: Path, path: str) -> tuple[bytes, int]:
     return data, mode
 
 
-def _link_findings(entries: Mapping[str, Mapping]) -> list[Finding]:
+def _link_findings(entries: Mapping[str, Mapping[str, Any]]) -> list[Finding]:
     """What is wrong with links once other links are followed; a link alone was checked by ``release.check_link``."""
     folders = {path.rsplit("/", count)[0] for path in entries for count in range(1, path.count("/") + 1)}
     findings = []
@@ -263,7 +268,7 @@ def _link_findings(entries: Mapping[str, Mapping]) -> list[Finding]:
     return findings
 
 
-def _link_problem(path: str, entries: Mapping[str, Mapping], folders: set[str]) -> str:
+def _link_problem(path: str, entries: Mapping[str, Mapping[str, Any]], folders: set[str]) -> str:
     try:
         reached = release.follow(path, entries)
     except TetraError as error:

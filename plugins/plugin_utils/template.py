@@ -14,6 +14,7 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import jinja2
 import markupsafe
@@ -37,7 +38,7 @@ def output_path(path: str) -> str:
     return path.removesuffix(".j2")
 
 
-def render(sources: Mapping[str, str], values: Mapping) -> dict[str, bytes]:
+def render(sources: Mapping[str, str], values: Mapping[str, Any]) -> dict[str, bytes]:
     """Render templates.
 
     :param sources: path to text, such as ``templates/app.conf.j2``.
@@ -69,7 +70,7 @@ def _collisions(sources: Mapping[str, str]) -> list[Finding]:
     ]
 
 
-def _finding(answer: Mapping, values: Mapping) -> Finding:
+def _finding(answer: Mapping[str, Any], values: Mapping[str, Any]) -> Finding:
     hint = answer["hint"]
     missing = answer["message"].split("'")[1] if answer["message"].startswith("variable '") else None
     near = units.nearest(missing, values) if missing else None
@@ -78,12 +79,12 @@ def _finding(answer: Mapping, values: Mapping) -> Finding:
     return Finding(ERROR, "template", answer["message"], answer["done"], answer["line"], 0, hint)
 
 
-def _ask(request: bytes) -> list[dict]:
+def _ask(request: bytes) -> list[dict[str, Any]]:
     """The lines that the child wrote, when it got to its end.
 
     :raises TetraError: when it did not, naming the template that it was at.
     """
-    folders = sorted({str(Path(package.__file__).parent.parent) for package in (jinja2, markupsafe)})
+    folders = sorted({str(Path(file).parent.parent) for file in (jinja2.__file__, markupsafe.__file__)})
     command = [sys.executable, "-I", "-S", str(_WORKER), *folders]
     # Output goes to files, whose size the kernel limits, so that a child that went wild cannot fill our memory.
     with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
@@ -107,6 +108,6 @@ def _ask(request: bytes) -> list[dict]:
     return answers
 
 
-def _lines(output: bytes) -> list[dict]:
+def _lines(output: bytes) -> list[dict[str, Any]]:
     """The records of the lines that were written to their end."""
     return [json.loads(line) for line in output.split(b"\n")[:-1]]

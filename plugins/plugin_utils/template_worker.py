@@ -14,6 +14,7 @@ import resource
 import signal
 import sys
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 if __name__ == "__main__":
     # Started isolated and without site packages: only the folders that the parent names are searched.
@@ -68,7 +69,7 @@ def handlebars(text: str) -> str:
     return _HANDLEBARS.sub(_as_jinja, text)
 
 
-def _as_jinja(match: re.Match) -> str:
+def _as_jinja(match: re.Match[str]) -> str:
     if match["raw"]:
         return match["raw"]
     if match["condition"]:
@@ -102,8 +103,14 @@ def _undefined_of(environment_name: str) -> type[jinja2.StrictUndefined]:
 
         __slots__ = ()
 
-        def __init__(self, hint=None, obj=jinja2.runtime.missing, name=None, exc=jinja2.UndefinedError) -> None:
-            if hint is None and obj is jinja2.runtime.missing:
+        def __init__(
+            self,
+            hint: str | None = None,
+            obj: Any = jinja2.utils.missing,
+            name: str | None = None,
+            exc: type[jinja2.TemplateRuntimeError] = jinja2.UndefinedError,
+        ) -> None:
+            if hint is None and obj is jinja2.utils.missing:
                 hint = f"variable {name!r} is not defined for environment {environment_name}"
             elif hint is None:
                 kind = "table" if isinstance(obj, Mapping) else type(obj).__name__
@@ -129,7 +136,7 @@ def _finalize(value: object) -> object:
     raise TypeError(f"a {type(value).__name__} is not a value that can be written into a file")
 
 
-def render(engine: sandbox.SandboxedEnvironment, path: str, text: str, values: Mapping) -> str:
+def render(engine: sandbox.SandboxedEnvironment, path: str, text: str, values: Mapping[str, Any]) -> str:
     """One template rendered.
 
     :raises RenderError: for everything that is wrong with it.
@@ -205,12 +212,12 @@ def _too_slow(_signal: int, _frame: object) -> None:
     raise _TooSlowError
 
 
-def _say(record: dict) -> None:
+def _say(record: dict[str, Any]) -> None:
     sys.stdout.write(json.dumps(record) + "\n")
     sys.stdout.flush()
 
 
-def _work(request: dict) -> None:
+def _work(request: dict[str, Any]) -> None:
     engine = environment(request["environment"])
     total = 0
     for path, text in request["templates"].items():

@@ -8,7 +8,8 @@ import codecs
 import dataclasses
 import functools
 import re
-import tomllib
+import tomllib  # type: ignore[import-not-found]  # mypy is told the Python of hosts, which have no tomllib
+from typing import Any
 
 from ansible_collections.tetra.platform.plugins.module_utils.model import toml_text, units
 from ansible_collections.tetra.platform.plugins.module_utils.model.errors import ERROR, WARNING, Finding, TetraError
@@ -43,7 +44,7 @@ class TomlFile:
 
     path: str
     text: str
-    table: dict
+    table: dict[str, Any]
 
     @functools.cached_property
     def _document(self) -> toml_text.Document:
@@ -51,8 +52,7 @@ class TomlFile:
 
     def line(self, *keys: str) -> int:
         """The line on which a key, or the first key below it, is written; else that of its table; else 0."""
-        statements = [*self._document.headers, *self._document.pairs]
-        lines = [statement.line for statement in statements if statement.path[: len(keys)] == keys]
+        lines = [statement.line for statement in self._document.statements if statement.path[: len(keys)] == keys]
         return min(lines) if lines else self.line(*keys[:-1]) if len(keys) > 1 else 0
 
     def error(self, keys: tuple[str, ...], message: str, hint: str) -> Finding:
@@ -67,7 +67,7 @@ class TomlFile:
         """A remark for each key of the top level that is not known, with the nearest one that is."""
         return [self._unknown(key, known) for key in self.table if key not in known]
 
-    def subtable(self, key: str, findings: list[Finding]) -> dict:
+    def subtable(self, key: str, findings: list[Finding]) -> dict[str, Any]:
         """A table of the top level, empty when it is missing; what is no table is a finding."""
         table = self.table.get(key, {})
         if isinstance(table, dict):

@@ -5,13 +5,17 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from ansible_collections.tetra.platform.plugins.module_utils.model import placement, policy, ports, ports_file
 from ansible_collections.tetra.platform.plugins.module_utils.model.errors import ERROR, WARNING, Finding, TetraError
 from ansible_collections.tetra.platform.plugins.plugin_utils import bundle, planning, secrets, source
 from ansible_collections.tetra.platform.plugins.plugin_utils.source import Source
+
+_T = TypeVar("_T")
 
 # Digests are made on hosts; what a template or a manifest looks like does not depend on them.
 _NO_DIGEST = "0" * 64
@@ -92,8 +96,8 @@ class _Look:
         """A vault may be closed to whoever validates, so a secret that is not there is only a warning."""
         found: list[Finding] = []
         for name, host in self.hosts.items():
-            _tried(found, lambda name=name, host=host: secrets.check_known(
-                services.services, host.secrets, name, services.places))
+            _tried(found, functools.partial(
+                secrets.check_known, services.services, host.secrets, name, services.places))
         return [dataclasses.replace(finding, severity=WARNING) for finding in found]
 
     def _built(self, services: bundle.Services, allocated: Mapping[str, int]) -> None:
@@ -101,7 +105,7 @@ class _Look:
         bundle.build(self.origin, self.environment.name, services, allocated, digests, None)
 
 
-def _tried(found: list[Finding], work: Callable):
+def _tried(found: list[Finding], work: Callable[[], _T]) -> _T | None:
     """What ``work`` returns, or None when it fails, which is then a finding."""
     try:
         return work()
@@ -114,5 +118,5 @@ def _findings(error: TetraError) -> list[Finding]:
     return list(error.findings) or [Finding(ERROR, error.code, error.message, hint=error.hint)]
 
 
-def _order(finding: Finding) -> tuple:
+def _order(finding: Finding) -> tuple[bool, str, int, int]:
     return finding.severity != ERROR, finding.file, finding.line, finding.column
