@@ -19,7 +19,9 @@ from .conftest import ROOT, command_lines, get
 
 NETWORK = 75
 LENGTH = 150
-LEFT_OUT = (".git", ".venv", ".cache", ".collections", ".demo", ".pytest_cache", ".hypothesis", ".ruff_cache")
+LEFT_OUT = (
+    ".git", ".venv", ".cache", ".collections", ".demo", ".hypothesis", ".mypy_cache", ".pytest_cache", ".ruff_cache",
+)  # fmt: skip
 
 
 class Clone:
