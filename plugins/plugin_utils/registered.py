@@ -4,10 +4,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ansible_collections.tetra.platform.plugins.plugin_utils.planning import Answers
 
 
-def answers(templar, variables: dict, request: dict, origin: str) -> Answers:
+def answers(templar: Any, variables: dict[str, Any], request: dict[str, Any], origin: str) -> Answers:
     """What is known of the hosts of a request.
 
     :param templar: resolves what variables of hosts refer to.
@@ -17,7 +19,7 @@ def answers(templar, variables: dict, request: dict, origin: str) -> Answers:
     """
     hosts, targets = variables["hostvars"], request["target_hosts"]
 
-    def registered(name: str, names: list[str]) -> dict[str, dict]:
+    def registered(name: str, names: list[str]) -> dict[str, dict[str, Any]]:
         return {host: dict(hosts[host].get(name) or {}) for host in names}
 
     return Answers(

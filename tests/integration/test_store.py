@@ -12,6 +12,7 @@ import shutil
 import signal
 import stat
 import time
+from pathlib import Path
 
 import pytest
 from ansible_collections.tetra.platform.plugins.module_utils.host import store
@@ -341,8 +342,8 @@ def test_what_was_not_edited_is_left_alone_and_what_a_person_wrote_is_kept(added
     append(os.path.join(tree, "files/web/notes"))
     add_release(added, release_of())
     assert {path: snapshot(tree)[path] for path in before} == before
-    kept = os.path.join(added.evidence, "edited", "files", "web")
-    assert {name: open(os.path.join(kept, name), "rb").read() for name in os.listdir(kept)} == {
+    kept = Path(added.evidence, "edited", "files", "web")
+    assert {path.name: path.read_bytes() for path in kept.iterdir()} == {
         "run": CONTENTS["files/web/run"] + b"!", "notes": b"!",
     }
     append(os.path.join(tree, "files/web/run"))

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 from ..model import drift, release, seal, transaction
 from . import journal, running, store
@@ -15,7 +16,7 @@ from .scope import Scope
 _CLOCK = 1.0
 
 
-def examine(scope: Scope, services: Mapping[str, Mapping]) -> list[dict]:
+def examine(scope: Scope, services: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
     """What was edited by hand, what runs with older files, and what nobody put here.
 
     :param services: what ``running.observe`` returned.
@@ -31,12 +32,12 @@ def examine(scope: Scope, services: Mapping[str, Mapping]) -> list[dict]:
     return found
 
 
-def to_restart(scope: Scope, services: Mapping[str, Mapping]) -> set[str]:
+def to_restart(scope: Scope, services: Mapping[str, Mapping[str, Any]]) -> set[str]:
     """The services that have to be restarted to be what their release says, for what was done by hand."""
     return {name for found in examine(scope, services) for name in found["services"]}
 
 
-def _moved(scope: Scope) -> Iterator[dict]:
+def _moved(scope: Scope) -> Iterator[dict[str, Any]]:
     """Whether ``current`` names another release than the last transaction left."""
     ended = [record for record in journal.read(scope.environment) if record["kind"] == "transaction"]
     left = {transaction.CONFIRMED: "to", transaction.ROLLED_BACK: "from"}.get(ended[-1]["outcome"]) if ended else None
@@ -45,7 +46,7 @@ def _moved(scope: Scope) -> Iterator[dict]:
         yield drift.record(drift.EDITED, f"current -> {current}", ())
 
 
-def _units(scope: Scope, services: Mapping[str, Mapping]) -> Iterator[dict]:
+def _units(scope: Scope, services: Mapping[str, Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
     """Units that were edited or given drop-ins; those of stopped services are written anew when they start."""
     names = {scope.unit(name): name for name, service in services.items() if not service["stopped"]}
     for unit, paths in scope.supervisor.edited(list(names)).items():
@@ -53,7 +54,7 @@ def _units(scope: Scope, services: Mapping[str, Mapping]) -> Iterator[dict]:
             yield drift.record(drift.EDITED, path, [names[unit]])
 
 
-def _launches(scope: Scope, services: Mapping[str, Mapping]) -> Iterator[dict]:
+def _launches(scope: Scope, services: Mapping[str, Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
     for name, service in services.items():
         if service["stopped"]:
             continue
@@ -65,16 +66,16 @@ def _launches(scope: Scope, services: Mapping[str, Mapping]) -> Iterator[dict]:
             yield drift.record(drift.EDITED, f"run/{name}.sh", [name])
 
 
-def _in_use(scope: Scope, services: Mapping[str, Mapping]) -> dict[str, dict[str, Mapping]]:
+def _in_use(scope: Scope, services: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Mapping[str, Any]]]:
     """The releases whose trees are used: that which is current, and those that services were started under."""
     current = store.current(scope.environment)
-    used: dict[str, dict[str, Mapping]] = {current: {}} if current else {}
+    used: dict[str, dict[str, Mapping[str, Any]]] = {current: {}} if current else {}
     for name, service in services.items():
         used.setdefault(service["release"], {})[name] = service
     return used
 
 
-def _tree(scope: Scope, name: str, services: Mapping[str, Mapping]) -> Iterator[dict]:
+def _tree(scope: Scope, name: str, services: Mapping[str, Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
     """Files of a release that are not as its manifest says."""
     differing = store.verify_release(scope.environment, name)
     if not differing:
@@ -93,7 +94,7 @@ def _tree(scope: Scope, name: str, services: Mapping[str, Mapping]) -> Iterator[
         yield drift.record(drift.EDITED, shown, using)
 
 
-def _older(scope: Scope, name: str, services: Mapping[str, Mapping]) -> Iterator[dict]:
+def _older(scope: Scope, name: str, services: Mapping[str, Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
     """Processes that started before their files were laid, or under what is not current any more."""
     current = store.current(scope.environment)
     wanted = store.manifest(scope.environment, current)["services"] if current else {}
@@ -112,7 +113,7 @@ def _older(scope: Scope, name: str, services: Mapping[str, Mapping]) -> Iterator
             yield drift.record(drift.OLDER, f"started before {newer[0]} was written", [service])
 
 
-def _used(manifest: Mapping, service: str) -> Mapping[str, Mapping]:
+def _used(manifest: Mapping[str, Any], service: str) -> Mapping[str, Mapping[str, Any]]:
     """The files of a release that a service uses; none for one that the release does not have."""
     entry = manifest["services"].get(service)
     used = release.used_files(service, entry["definition"], manifest["files"]) if entry else {}

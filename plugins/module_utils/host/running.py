@@ -65,7 +65,7 @@ def launch_record(scope: Scope, service: str) -> dict[str, Any]:
     return durable.read_record(launch_path(scope, service), _LAUNCH_FORMAT)
 
 
-def seal_of(record: Mapping) -> str:
+def seal_of(record: Mapping[str, Any]) -> str:
     """What a launch record has as its ``seal`` unless somebody edited it."""
     return canonical.digest({key: value for key, value in record.items() if key != "seal"})
 

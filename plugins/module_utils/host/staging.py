@@ -112,7 +112,7 @@ def _check_space(scope: Scope, request: Mapping[str, Any]) -> None:
         )
 
 
-def _add(scope: Scope, identity: str, request: Mapping, manifest: Mapping) -> None:
+def _add(scope: Scope, identity: str, request: Mapping[str, Any], manifest: Mapping[str, Any]) -> None:
     record = request["plan"]
     for kind, name in (("bundle", record["bundle"]), ("manifest", record["release"])):
         if request[kind] is not None and release.digest(request[kind]) != name:

@@ -178,7 +178,7 @@ def bundle(environment: Environment, digest: str) -> dict[str, Any]:
     return _read_manifest(environment.bundles, digest)
 
 
-def add_release(environment: Environment, manifest: Mapping, aside: str) -> None:
+def add_release(environment: Environment, manifest: Mapping[str, Any], aside: str) -> None:
     """Keep a release, its tree included; in a tree that is there already, only what is not as it should be is made.
 
     :param aside: a folder where what a person had put there goes; made when there is something.
@@ -358,7 +358,7 @@ def _materialise(environment: Environment, name: str, record: Mapping[str, Any])
         durable.sweep(environment.releases)
 
 
-def _repair(environment: Environment, name: str, record: Mapping, aside: str) -> None:
+def _repair(environment: Environment, name: str, record: Mapping[str, Any], aside: str) -> None:
     """Put right what differs in a tree, and nothing else: processes that use the rest shall not notice."""
     tree, wanted = _tree(environment, name), release.tree(record["files"])
     folders = set()
@@ -384,7 +384,7 @@ def _keep(place: str, aside: str) -> None:
         os.rename(place, aside)
 
 
-def _put(environment: Environment, place: str, entry: Mapping | None) -> None:
+def _put(environment: Environment, place: str, entry: Mapping[str, Any] | None) -> None:
     """Bring a place to what it should be; a file that another one replaces is never away."""
     if entry is None or entry["type"] != "file":
         durable.remove_tree(place)
@@ -397,7 +397,7 @@ def _put(environment: Environment, place: str, entry: Mapping | None) -> None:
         _copy_blob(environment, entry["sha256"], file)
 
 
-def _build(environment: Environment, tree: str, record: Mapping) -> None:
+def _build(environment: Environment, tree: str, record: Mapping[str, Any]) -> None:
     _make_folder(tree)
     for path, entry in sorted(release.tree(record["files"]).items()):
         _make_entry(environment, os.path.join(tree, path), entry)

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
+from typing import Any
 
 from . import plan
 
@@ -19,12 +20,12 @@ ON_THE_HOST = (EDITED, BOTH, OLDER, EXTRA, DOWN)
 """The kinds that make a host something else than what it was given."""
 
 
-def record(kind: str, what: str, services: Iterable[str]) -> dict:
+def record(kind: str, what: str, services: Iterable[str]) -> dict[str, Any]:
     """One drift as plain data."""
     return {"kind": kind, "what": what, "services": sorted(services)}
 
 
-def pending(observed: Mapping, desired: plan.Desired, host: str) -> dict[str, str]:
+def pending(observed: Mapping[str, Any], desired: plan.Desired, host: str) -> dict[str, str]:
     """The services of a host that the next push or promotion would change, and why; whatever was done by hand.
 
     :param observed: what the operation ``release_info`` returned.
@@ -37,12 +38,12 @@ def pending(observed: Mapping, desired: plan.Desired, host: str) -> dict[str, st
     return {name: words[action] for name, action in plan.changes(as_given, wanted).items() if action in words}
 
 
-def _given(observed: Mapping) -> str | None:
+def _given(observed: Mapping[str, Any]) -> str | None:
     """The release that the host was given last, whatever ``current`` names by now."""
     return observed["history"][-1]["release"] if observed["history"] else None
 
 
-def of_host(observed: Mapping, waiting: Mapping[str, str]) -> list[dict]:
+def of_host(observed: Mapping[str, Any], waiting: Mapping[str, str]) -> list[dict[str, Any]]:
     """All drifts of a host, those that have to do with each other as one.
 
     :param waiting: what :func:`pending` returned.
@@ -54,13 +55,13 @@ def of_host(observed: Mapping, waiting: Mapping[str, str]) -> list[dict]:
                     for name in _down(observed, waiting)]
 
 
-def _joined(one: Mapping, waiting: Collection[str]) -> dict:
+def _joined(one: Mapping[str, Any], waiting: Collection[str]) -> dict[str, Any]:
     """A hand edit of what is about to change anyway."""
     both = one["kind"] == EDITED and any(name in waiting for name in one["services"])
     return record(BOTH if both else one["kind"], one["what"], one["services"])
 
 
-def _down(observed: Mapping, waiting: Collection[str]) -> list[str]:
+def _down(observed: Mapping[str, Any], waiting: Collection[str]) -> list[str]:
     """Services that should run; one that a person stopped should not."""
     services = observed["services"]
     return [name for name, service in services.items()

@@ -52,7 +52,7 @@ class Desired:
 
 
 def changes(
-    observed: Mapping[str, Mapping], wanted: Mapping[str, str], drifted: Collection[str] = ()
+    observed: Mapping[str, Mapping[str, Any]], wanted: Mapping[str, str], drifted: Collection[str] = ()
 ) -> dict[str, str]:
     """What happens to each service of one host.
 
@@ -68,7 +68,7 @@ def changes(
     return dict(sorted(result.items()))
 
 
-def _change(observed: Mapping | None, digest: str, drifted: bool) -> str:
+def _change(observed: Mapping[str, Any] | None, digest: str, drifted: bool) -> str:
     if observed is None:
         return START
     if observed["stopped"]:

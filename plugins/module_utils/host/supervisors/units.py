@@ -90,8 +90,7 @@ def service(spec: UnitSpec, tetra_dir: str) -> str:
         **_limits(spec),
         **_sandbox(spec),
     }
-    sections = {"Unit": unit, "Service": process}
-    return seal.sealed(unit_file.text(sections, _REMARK))
+    return seal.sealed(unit_file.text({"Unit": unit, "Service": process}, _REMARK))
 
 
 def _limits(spec: UnitSpec) -> dict[str, str]:
