@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from ansible_collections.tetra.platform.plugins.module_utils.model import plan, transaction
+from ansible_collections.tetra.platform.plugins.module_utils.model import listing, plan, release_text, transaction
 from ansible_collections.tetra.platform.plugins.plugin_utils import plan_file, planning, registered, run, run_folder
 from ansible_collections.tetra.platform.plugins.plugin_utils.controller import ControllerAction
 from ansible_collections.tetra.platform.plugins.plugin_utils.planning import Answers
@@ -34,7 +34,7 @@ class ActionModule(ControllerAction):
         }
         shown = {
             "warnings": [str(finding) for finding in goal.findings],
-            "diff": {"before": _before(answers), "after": plan.summary(record)} if self._task.diff else {},
+            "diff": _diff(record, goal, answers) if self._task.diff else {},
         }
         if plan.unchanged(record) or self._task.check_mode:
             return {**self._not_run(request, common, task_vars), **shown}
@@ -78,6 +78,22 @@ class ActionModule(ControllerAction):
         return {**result, "changed": not same}
 
 
+def _diff(record: dict, goal: planning.Goal, answers: Answers) -> list[dict]:
+    """The plan in full: what each host does, and for each release that runs now, how the new one differs from it."""
+    diffs = [{"before": _before(answers), "after": plan.summary(record),
+              "before_header": "what the hosts run", "after_header": "what they would do"}]
+    same: dict = {}
+    for name, host in sorted(answers.observed.items()):
+        same.setdefault(host["current"], []).append(name)
+    for current, names in same.items():
+        manifests = answers.observed[names[0]].get("manifests") or {}
+        before, after = release_text.describe(manifests.get("current"), goal.manifest or manifests.get("previous"))
+        diffs.append({"before": before, "after": after,
+                      "before_header": f"release {listing.short(current)} on {', '.join(names)}",
+                      "after_header": f"release {listing.short(record['release'])}"})
+    return diffs
+
+
 def _before(answers: Answers) -> str:
-    lines = [f"{name}: {(host['current'] or 'nothing')[:12]}" for name, host in sorted(answers.observed.items())]
+    lines = [f"{name}: {listing.short(host['current'])}" for name, host in sorted(answers.observed.items())]
     return "\n".join(lines) + "\n"

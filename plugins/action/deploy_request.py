@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import re
 from pathlib import Path
 
 from ansible.inventory.manager import InventoryManager
@@ -15,6 +16,7 @@ from ansible_collections.tetra.platform.plugins.plugin_utils import bundle, run,
 from ansible_collections.tetra.platform.plugins.plugin_utils.controller import ControllerAction
 
 _KEEP = 5
+_RELEASE = re.compile(r"[0-9a-f]{4,64}")
 
 
 class ActionModule(ControllerAction):
@@ -26,7 +28,7 @@ class ActionModule(ControllerAction):
         environments = policy.environments(
             self.variable("tetra_environments", task_vars, {}) or {}, set(task_vars["groups"])
         )
-        target = _environment(environments, self._word("tetra_to" if action == "promote" else "tetra_env", task_vars))
+        target = _environment(environments, self._word(self._target(action, task_vars), task_vars))
         origin = self._source(action, environments, target, task_vars)
         hosts = _hosts(target, task_vars)
         source_hosts = _hosts(origin, task_vars) if origin else []
@@ -46,6 +48,7 @@ class ActionModule(ControllerAction):
             "target_hosts": hosts,
             "source_hosts": source_hosts,
             "directory": directory,
+            "manifests": self._manifests(action, origin, task_vars),
             "removing": self._removing(action, hosts, task_vars),
             "transaction": run.new_transaction(),
             "port_range": target.port_range,
@@ -65,6 +68,26 @@ class ActionModule(ControllerAction):
             raise TetraError(f"{name} is not set", hint=f"say which one with -e {name}=NAME")
         return str(word)
 
+    def _target(self, action: str, task_vars: dict) -> str:
+        """The variable that names the environment; a diff without it is one of two environments."""
+        between = action == "diff" and "tetra_env" not in task_vars
+        return "tetra_to" if action == "promote" or between else "tetra_env"
+
+    def _manifests(self, action: str, origin, task_vars: dict) -> list[str]:
+        """The releases of an environment that are to be shown in full."""
+        if action != "diff":
+            return ["current", "previous"] if self._task.diff else []
+        if origin:
+            return ["current"]
+        words = [str(self.variable(name, task_vars, default)).lower()
+                 for name, default in (("tetra_from", "previous"), ("tetra_to", "current"))]
+        wrong = [word for word in words if word not in ("current", "previous") and not _RELEASE.fullmatch(word)]
+        if wrong:
+            raise TetraError(f"{wrong[0]} is not a release", hint="write current, previous, or at least four digits of "
+                             "its name, which status.yml and history.yml show; or leave out tetra_env and name two "
+                             "environments")
+        return words
+
     def _source(self, action: str, environments: dict, target: policy.Environment, task_vars: dict):
         if action == "push" and target.promotes_from and not target.allow_push:
             raise TetraError(
@@ -74,6 +97,8 @@ class ActionModule(ControllerAction):
             )
         if action == "drift" and target.promotes_from:
             return _environment(environments, target.promotes_from)
+        if action == "diff" and "tetra_env" not in task_vars:
+            return _environment(environments, self._word("tetra_from", task_vars))
         if action != "promote":
             return None
         origin = _environment(environments, self._word("tetra_from", task_vars))

@@ -30,8 +30,8 @@ class ActionModule(ControllerAction):
             outcome, message or _message(request, outcome, hosts), self.result_file(task_vars),
             action=request["action"], org=request["org"], env=request["env"], source=request["source"],
             transaction=request["transaction"], bundle=record.get("bundle"), release=record.get("release"),
-            plan_id=planned.get("plan_id"), ports=record.get("ports", {}), findings=planned.get("findings", []),
-            hosts=hosts,
+            plan=record, plan_id=planned.get("plan_id"), ports=record.get("ports", {}),
+            findings=planned.get("findings", []), hosts=hosts,
         )  # fmt: skip
         Display().display(_table(result))
         return {**result, "changed": False}

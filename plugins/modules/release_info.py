@@ -18,6 +18,13 @@ options:
     description: Secrets by name, whose keyed digests are returned; the default is C(tetra_secrets) of the host.
     type: dict
     default: {}
+  manifests:
+    description:
+      - Releases whose manifests are returned; V(current), V(previous) for the one that a rollback would go to, or how
+        the name of one begins.
+    type: list
+    elements: str
+    default: []
 extends_documentation_fragment:
   - tetra.platform.common
   - tetra.platform.common.environment
@@ -79,6 +86,15 @@ services:
   description: Services by name, with state, pid, ports, URL, and the release that each was started under.
   returned: success
   type: dict
+drift:
+  description: What was done on the host by hand, as records of kind, what and services.
+  returned: success
+  type: list
+  elements: dict
+manifests:
+  description: The manifests that were asked for and are there, by word.
+  returned: success
+  type: dict
 last:
   description: The last transaction that ended, or null.
   returned: success
@@ -91,7 +107,11 @@ from ansible_collections.tetra.platform.plugins.module_utils.host.operations imp
 
 def main() -> None:
     """Run the operation of the same name."""
-    arguments = {**bridge.ENVIRONMENT, "secrets": {"type": "dict", "default": {}, "no_log": True}}
+    arguments = {
+        **bridge.ENVIRONMENT,
+        "secrets": {"type": "dict", "default": {}, "no_log": True},
+        "manifests": {"type": "list", "elements": "str", "default": []},
+    }
     bridge.run_module(deployment.release_info, arguments)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator, Mapping
 
-from ansible_collections.tetra.platform.plugins.module_utils.model import units, values
+from ansible_collections.tetra.platform.plugins.module_utils.model import plain_secrets, units, values
 from ansible_collections.tetra.platform.plugins.module_utils.model.errors import (
     ERROR,
     WARNING,
@@ -28,12 +28,6 @@ Places = Mapping[tuple[str, str], tuple[str, int]]
 MAX_SCANNED = 1024 * 1024
 
 _HINT = "write ${secret:NAME} instead, and put the value into tetra_secrets of the environment (ansible-vault)"
-# The last words of a key: DB_PASSWORD holds one, PASSWORD_MIN_LENGTH and TOKEN_URL do not.
-_KEY = re.compile(
-    r"(?:^|[_.-])(?:PASSWORD|PASSWD|PASSPHRASE|PASS|SECRET|TOKEN|CREDENTIALS?"
-    r"|(?:API|SECRET|PRIVATE|ACCESS|SIGNING|ENCRYPTION|AUTH|MASTER)[_.-]?KEY)[0-9]*$"
-)
-_URL = re.compile(r"[a-z][a-z0-9+.-]{0,30}://[^/\s:@\0]{0,200}:[^/\s@\0]{1,200}@", re.IGNORECASE)
 _CONTENTS = (
     ("a private key", re.compile(rb"-----BEGIN (?:[A-Z0-9]{1,20} ){0,3}PRIVATE KEY(?: BLOCK)?-----")),
     ("an access key of AWS", re.compile(rb"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b")),
@@ -92,12 +86,12 @@ def plain_findings(
     for service, key, value in _variables(services):
         place = (key, *places[service, key])
         # A variable of the environment is written once, however many services get it.
-        if _looks_secret(key, value) and place not in seen:
+        if plain_secrets.looks_secret(key, value) and place not in seen:
             seen.add(place)
             message = f"{key} of service {service} looks like a secret in plain text"
             findings.append(Finding(severity, "plain-secret", message, place[1], place[2], 0, _HINT))
     for path, value in _leaves(("values",), environment.values):
-        if _looks_secret(path[-1], value):
+        if plain_secrets.looks_secret(path[-1], value):
             file, line = environment.places[path[:2]]
             message = f"{'.'.join(path)} looks like a secret in plain text"
             hint = "values go into files; give it to the service as a variable with ${secret:NAME}"
@@ -145,22 +139,3 @@ def _leaves(path: tuple[str, ...], value: object) -> Iterator[tuple[tuple[str, .
             yield from _leaves(path, item)
     elif isinstance(value, str):
         yield path, value
-
-
-def _looks_secret(key: str, value: Value) -> bool:
-    """Whether a key that is called like a secret holds one, or a URL a password. A path or a truth value is none."""
-    text = _literal(value)
-    if values.secrets_in(value) or not text.strip():
-        return False
-    if _URL.search(text):
-        return True
-    plain = text.strip().lower() in ("true", "false", "yes", "no", "none") or text.startswith(("/", "./", "\0/"))
-    return bool(_KEY.search(key.upper())) and not plain and bool(text.strip("\0 "))
-
-
-def _literal(value: Value) -> str:
-    """The texts of a value, with NUL for what is known later; a default is a text too."""
-    return "".join(
-        part if isinstance(part, str) else _literal(part["default"]) if "default" in part else "\0"
-        for part in values.parts(value)
-    )

@@ -12,6 +12,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from ansible_collections.tetra.platform.plugins.module_utils.model import canonical
 
 from .conftest import ROOT
 
@@ -59,7 +60,23 @@ def test_check_mode_tells_the_plan_and_changes_nothing(promoted):
     promoted.restore()
     assert (run.code, run.outcome) == (0, "unchanged")
     assert "api: restart" in run.output
+    assert [line[0] for line in changed_files(run.output)] == ["-", "+"]
     assert tree(promoted.state) == before
+
+
+def changed_files(output: str) -> list[str]:
+    """The lines of a diff about the file that only the API uses."""
+    return re.findall(r"^([-+]file files/api/server.py: \d+ bytes, sha256 [0-9a-f]{12})$", output, re.MULTILINE)
+
+
+def kept_plan(fleet, host: str, run) -> str:
+    """The plan that a host keeps of a run, as the bytes that its name in the journal is the digest of."""
+    environment = fleet.environment(host)
+    (record,) = environment.glob(f"tx/{run.result['transaction']}.confirmed")
+    plan = canonical.dumps(json.loads(record.read_text())["plan"])
+    last = json.loads((environment / "journal.jsonl").read_text().splitlines()[-1])
+    assert last["plan"] == canonical.sha256(plan.encode())
+    return plan
 
 
 def test_a_plan_is_applied_as_it_was_written_or_not_at_all(promoted, tmp_path):
@@ -76,8 +93,10 @@ def test_a_plan_is_applied_as_it_was_written_or_not_at_all(promoted, tmp_path):
     applied = promoted.push(tetra_plan=os.fspath(file))
     assert applied.outcome == "applied", applied.output
     assert applied.result["plan_id"] == json.loads(file.read_text())["plan_id"]
-    journal = (promoted.environment("dev-1") / "journal.jsonl").read_text().splitlines()
-    assert json.loads(journal[-1])["plan"] == applied.result["plan_id"]
+    assert kept_plan(promoted, "dev-1", applied) == canonical.dumps(planned.result["plan"])
+    between = promoted.play("diff", tetra_from="dev", tetra_to="staging")
+    assert [line[0] for line in changed_files(between.output)] == ["-", "+"], between.output
+    assert between.result["different"]
     again = promoted.push(tetra_plan=os.fspath(file))
     assert again.outcome == "refused"
     assert "host dev-1: it ran" in again.output
@@ -182,11 +201,18 @@ def test_a_rollback_brings_back_a_removed_service_with_its_old_secret(promoted):
         overlay.write_text(overlay.read_text().partition("[services.site]")[0])
     promoted.secrets = {"API_TOKEN": "second-token"}
     assert promoted.push().outcome == "applied"
-    assert promoted.promote().outcome == "applied"
+    preview, real = promoted.promote("--check", "--diff"), promoted.promote()
+    assert real.outcome == "applied"
+    assert kept_plan(promoted, "staging-1", real) == canonical.dumps(preview.result["plan"])
+    assert "second-token" not in preview.output
+    assert len(re.findall(r"^[-+]secret API_TOKEN: keyed digest [0-9a-f]{12}$", preview.output, re.MULTILINE)) == 2
     assert promoted.ask("staging-1", 4280, "/")[0] == 0
     assert promoted.ask("staging-1", API, "/secret") != seen
+    preview = promoted.play("rollback", "--check", "--diff", tetra_env="staging")
     run = promoted.play("rollback", tetra_env="staging")
     assert run.outcome == "applied", run.output
+    assert kept_plan(promoted, "staging-2", run) == canonical.dumps(preview.result["plan"])
+    assert "+service site: port main: 4280" in preview.output
     assert promoted.status("staging")["staging-2"]["current"] == release
     assert promoted.ask("staging-1", 4280, "/")[0] == 200
     assert promoted.ask("staging-1", API, "/secret") == seen

@@ -173,7 +173,7 @@ def rollback_target(observed: Mapping[str, Mapping[str, Any]]) -> str:
 
     :raises TetraError: code ``refused`` when there is none, or when hosts disagree.
     """
-    targets = {name: _host_target(host) for name, host in observed.items()}
+    targets = {name: previous(host) for name, host in observed.items()}
     distinct = set(targets.values())
     if None in distinct:
         where = ", ".join(sorted(name for name, target in targets.items() if target is None))
@@ -192,7 +192,8 @@ def rollback_target(observed: Mapping[str, Mapping[str, Any]]) -> str:
     return str(distinct.pop())
 
 
-def _host_target(observed: Mapping[str, Any]) -> str | None:
+def previous(observed: Mapping[str, Any]) -> str | None:
+    """The release that one host would go back to, or None."""
     releases = observed["releases"]
     for entry in reversed(observed["history"]):
         release: str = entry["release"]

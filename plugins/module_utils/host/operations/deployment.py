@@ -12,6 +12,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from ...model import plan
 from ...model import release as model_release
 from ...model.errors import REFUSED, TetraError
 from .. import engine, evidence, keys, membership, probing, processes, running, store
@@ -24,7 +25,8 @@ def release_info(request: Mapping[str, Any]) -> dict[str, Any]:
     """What an environment runs on this host, and all that a plan has to know of it; writes nothing.
 
     :param request: ``tetra_dir``, ``org``, ``env``, and ``secrets`` (name to value) whose keyed digests are wanted,
-        as ``secret_digests`` beside those of the secrets that run now, ``current_secrets``.
+        as ``secret_digests`` beside those of the secrets that run now, ``current_secrets``; and ``manifests``, words
+        for releases (``current``, ``previous``, or how the name of one begins) whose manifests are wanted, by word.
     """
     from .. import observation
 
@@ -33,7 +35,20 @@ def release_info(request: Mapping[str, Any]) -> dict[str, Any]:
     result["secret_digests"] = keys.digests(scope.home, request.get("secrets") or {})
     running_with = store.private(scope.environment, result["current"])["secrets"] if result["current"] else {}
     result["current_secrets"] = keys.digests(scope.home, running_with)["digests"]
-    return {"changed": False, **result}
+    named = {word: _release_of(result, word) for word in request.get("manifests") or []}
+    manifests = {word: store.manifest(scope.environment, name) for word, name in named.items() if name}
+    return {"changed": False, **result, "manifests": manifests}
+
+
+def _release_of(observed: Mapping[str, Any], word: str) -> str | None:
+    """The release that a word stands for, or None where the host has no such release."""
+    current: str | None = observed["current"]
+    if word == "current":
+        return current
+    if word == "previous":
+        return plan.previous(observed)
+    found = [str(name) for name in observed["releases"] if name.startswith(word)]
+    return found[0] if len(found) == 1 else None
 
 
 def release(request: Mapping[str, Any]) -> dict[str, Any]:
