@@ -73,7 +73,7 @@ healthy:
   description: Whether every check passed.
   returned: success
   type: bool
-results:
+checks:
   description: By name, whether the check passed, what it said and what was asked.
   returned: success
   type: dict

@@ -92,9 +92,13 @@ def test_a_journal_in_which_nothing_happened_is_empty(host):
 
 
 def test_a_check_of_a_closed_port_is_unhealthy_and_does_not_fail(host):
-    result = host("health_check", checks=[{"name": "closed", "address": "127.0.74.9", "port": 9}])
+    checks = [{"name": "closed", "address": "127.0.74.9", "port": 9}]
+    result = host("health_check", checks=checks)
     assert result["healthy"] is False
     assert "code" not in result
+    without_agent = host("health_check", checks=checks, tetra_dir="/does/not/exist")
+    assert without_agent["checks"] == result["checks"]
+    assert "Connection refused" in result["checks"]["closed"]["detail"]
 
 
 def test_a_service_that_is_not_there_is_named(host):

@@ -17,10 +17,11 @@ def health_check(request: Mapping[str, Any]) -> dict[str, Any]:
 
     :param request: ``tetra_dir``, ``org``, ``env`` and ``services`` (names; none means all), or ``checks``: a list of
         ``{"name", "url"}`` or ``{"name", "address", "port"}`` with an optional ``timeout`` in seconds.
-    :returns: ``healthy`` and ``results``: by name ``ok``, ``detail`` and what was asked.
+    :returns: ``healthy`` and ``checks``: by name ``ok``, ``detail`` and what was asked. (Ansible keeps ``results`` for
+        loops, and renames it in what a module returns.)
     """
-    results = _inline(request["checks"]) if request.get("checks") else _services(request)
-    return {"changed": False, "healthy": all(result["ok"] for result in results.values()), "results": results}
+    checks = _inline(request["checks"]) if request.get("checks") else _services(request)
+    return {"changed": False, "healthy": all(check["ok"] for check in checks.values()), "checks": checks}
 
 
 def _services(request: Mapping[str, Any]) -> dict[str, Any]:
