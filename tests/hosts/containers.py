@@ -53,6 +53,10 @@ class Host:
             raise AssertionError(f"{self.name}: {command}: exit code {done.returncode}\n{done.stdout}{done.stderr}")
         return done.stdout + done.stderr
 
+    def python(self) -> str:
+        """The version of the host's Python."""
+        return self.run("python3 --version").split()[1]
+
     def reboot(self) -> None:
         """Take the power away, and start the host again."""
         _docker("restart", "--time=0", self.container)

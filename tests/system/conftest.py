@@ -8,6 +8,7 @@ import dataclasses
 import http.client
 import json
 import os
+import platform
 import re
 import shutil
 import subprocess
@@ -17,6 +18,7 @@ from pathlib import Path
 
 import containers
 import pytest
+import versions
 import yaml
 from ansible_collections.tetra.platform.plugins.module_utils.host import processes
 from ansible_collections.tetra.platform.plugins.module_utils.model import transaction
@@ -143,6 +145,7 @@ class Fleet(Team):
         hosts = (self.inventory / "hosts.yml").read_text().replace("127.0.1.", f"127.0.{network}.")
         (self.inventory / "hosts.yml").write_text(hosts)
         self.state.mkdir()
+        versions.note("this machine, supervisord", platform.python_version())
 
     def environment(self, host: str) -> Path:
         """The folder of the environment that a host serves."""
@@ -176,6 +179,8 @@ class Servers(Team):
         super().__init__(folder, [folder / "inventory", folder / "hosts" / "hosts.json"])
         self.running = containers.Hosts(folder / "hosts")
         self.hosts = self.running.up(releases, user)
+        for name, host in self.hosts.items():
+            versions.note(f"{releases[name]}, systemd, ssh", host.python())
         shutil.copytree(ROOT / "inventories" / "example", folder / "inventory")
         groups = groups or {env: [name for name in releases if name.startswith(env)] for env in _ENVIRONMENTS}
         local = {"ansible_connection": "local", "ansible_become": False,
@@ -224,3 +229,17 @@ def promoted(fleet) -> Fleet:
     for run in (fleet.push(), fleet.promote()):
         assert run.outcome == "applied", run.output
     return fleet
+
+
+def pytest_sessionstart(session) -> None:
+    """Forget which versions earlier tests ran on; a worker of pytest-xdist has nothing to forget."""
+    if not hasattr(session.config, "workerinput"):
+        versions.forget()
+
+
+def pytest_terminal_summary(terminalreporter) -> None:
+    """Show which versions the tests ran on."""
+    table = versions.table()
+    if table:
+        terminalreporter.section("versions")
+        terminalreporter.write_line(table)
