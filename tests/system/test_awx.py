@@ -53,7 +53,7 @@ class Job:
 
     playbook: str
     outcome: str | None
-    variables: Mapping[str, str]
+    variables: Mapping[str, object]
     broken: bool = False
     dead: str | None = None
 
@@ -76,7 +76,8 @@ class Ended:
     left: list[str]
 
 
-DEV, STAGING = {"tetra_env": "dev"}, {"tetra_env": "staging"}
+# What the services of dev are like is no matter of these tests.
+DEV, STAGING = {"tetra_env": "dev", "tetra_probe_passes": 1}, {"tetra_env": "staging"}
 PROMOTE = {"tetra_from": "dev", "tetra_to": "staging"}
 # The order matters: what a job finds was left on the hosts by those before.
 JOBS = [
@@ -92,6 +93,7 @@ JOBS = [
     Job("status", "unchanged", STAGING),
     Job("logs", "unchanged", STAGING),
     Job("history", "unchanged", STAGING),
+    Job("drift", "unchanged", STAGING),
     Job("resume", "unchanged", STAGING),
     Job("abort", "unchanged", STAGING),
     Job("remove_host", "applied", {**STAGING, "tetra_host": "staging-2"}, dead="staging-2"),
