@@ -94,6 +94,7 @@ JOBS = [
     Job("logs", "unchanged", STAGING),
     Job("history", "unchanged", STAGING),
     Job("drift", "unchanged", STAGING),
+    Job("diff", "unchanged", PROMOTE),
     Job("resume", "unchanged", STAGING),
     Job("abort", "unchanged", STAGING),
     Job("remove_host", "applied", {**STAGING, "tetra_host": "staging-2"}, dead="staging-2"),
