@@ -21,7 +21,7 @@ options:
     description: What is to be done.
     type: str
     required: true
-    choices: [push, promote, rollback, status, history, diff, drift, logs, resume, abort, remove_host]
+    choices: [push, promote, rollback, status, history, diff, drift, health, logs, resume, abort, remove_host]
 extends_documentation_fragment:
   - tetra.platform.common.controller
 author:

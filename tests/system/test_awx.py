@@ -91,6 +91,7 @@ JOBS = [
     Job("promote", "refused", PROMOTE),
     Job("rollback", "applied", DEV),
     Job("status", "unchanged", STAGING),
+    Job("health", "unchanged", STAGING),
     Job("logs", "unchanged", STAGING),
     Job("history", "unchanged", STAGING),
     Job("drift", "unchanged", STAGING),

@@ -272,4 +272,9 @@ def test_what_is_pending_is_not_known_without_the_organization_but_the_rest_is(s
     assert told == {"not running": {("service limited is stopped", "limited")}}
     assert "pending changes are not known: the directory of the organization is not here" in run.result["message"]
     assert run.outcome == "partial"
+    ill = servers.play("health", tetra_env="dev", **QUICK)
+    assert (ill.code != 0, ill.outcome) == (True, "partial"), ill.output
+    assert ill.result["message"] == "dev-1: limited: the process is stopped"
+    assert ill.result["hosts"]["dev-1"]["checks"]["steady"]["ok"]
     dev.run("tsm restart limited")
+    assert servers.play("health", tetra_env="dev", **QUICK).outcome == "unchanged"

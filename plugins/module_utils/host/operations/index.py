@@ -59,6 +59,7 @@ OPERATIONS: Mapping[str, Callable[[], ModuleType]] = {
     "port_registry_info": _ports,
     "release": _deployment,
     "release_info": _deployment,
+    "service_definition": _definitions,
     "service_definition_info": _definitions,
     "tsm_service": _deployment,
     "tsm_service_info": _deployment,
