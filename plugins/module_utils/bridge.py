@@ -12,6 +12,7 @@ from .model.errors import REFUSED, TetraError
 
 TETRA_DIR = {"tetra_dir": {"type": "path", "default": "/var/lib/tetra"}}
 ENVIRONMENT = {**TETRA_DIR, "org": {"type": "str", "required": True}, "env": {"type": "str", "required": True}}
+REQUEST = {"request": {"type": "dict", "required": True}}
 
 
 def run_module(operation: Callable[[Mapping], dict], arguments: Mapping, **options: object) -> None:
@@ -34,8 +35,11 @@ def run_module(operation: Callable[[Mapping], dict], arguments: Mapping, **optio
     module.exit_json(**result)
 
 
-def refuse_on_host(name: str) -> None:
-    """Fail: a module whose work is done by the action plugin of its name was run on a host."""
-    AnsibleModule(argument_spec={}, supports_check_mode=True).fail_json(
+def refuse_on_host(name: str, arguments: Mapping) -> None:
+    """Fail: a module whose work is done by the action plugin of its name was run on a host.
+
+    :param arguments: the argument spec.
+    """
+    AnsibleModule(argument_spec=dict(arguments), supports_check_mode=True).fail_json(
         msg=f"{name} works on the controller; call it as a task of a playbook"
     )

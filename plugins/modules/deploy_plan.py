@@ -62,7 +62,7 @@ folder:
     - Where the plan and the files that hosts lack lie ready on the controller for the tasks that follow. It is gone
       when the run ends.
   returned: when hosts are to be moved
-  type: path
+  type: str
 outcome:
   description: Set when nothing is to be done, or nothing can be.
   returned: when the run ends here
@@ -74,7 +74,7 @@ from ansible_collections.tetra.platform.plugins.module_utils import bridge
 
 def main() -> None:
     """Tell that the work is done by the action plugin of the same name."""
-    bridge.refuse_on_host("deploy_plan")
+    bridge.refuse_on_host("deploy_plan", {**bridge.REQUEST, "origin": {"type": "str", "default": ""}})
 
 
 if __name__ == "__main__":

@@ -74,7 +74,8 @@ from ansible_collections.tetra.platform.plugins.module_utils import bridge
 
 def main() -> None:
     """Tell that the work is done by the action plugin of the same name."""
-    bridge.refuse_on_host("deploy_recovery")
+    phase = {"type": "str", "required": True, "choices": ["settle", "origin", "removal"]}
+    bridge.refuse_on_host("deploy_recovery", {**bridge.REQUEST, "phase": phase})
 
 
 if __name__ == "__main__":

@@ -60,7 +60,8 @@ from ansible_collections.tetra.platform.plugins.module_utils import bridge
 
 def main() -> None:
     """Tell that the work is done by the action plugin of the same name."""
-    bridge.refuse_on_host("deploy_request")
+    actions = ["push", "promote", "rollback", "status", "history", "logs", "resume", "abort", "remove_host"]
+    bridge.refuse_on_host("deploy_request", {"action": {"type": "str", "required": True, "choices": actions}})
 
 
 if __name__ == "__main__":

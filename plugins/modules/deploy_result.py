@@ -58,7 +58,7 @@ from ansible_collections.tetra.platform.plugins.module_utils import bridge
 
 def main() -> None:
     """Tell that the work is done by the action plugin of the same name."""
-    bridge.refuse_on_host("deploy_result")
+    bridge.refuse_on_host("deploy_result", {**bridge.REQUEST, "plan": {"type": "dict", "required": True}})
 
 
 if __name__ == "__main__":

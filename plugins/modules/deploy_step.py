@@ -63,7 +63,13 @@ from ansible_collections.tetra.platform.plugins.module_utils import bridge
 
 def main() -> None:
     """Tell that the work is done by the action plugin of the same name."""
-    bridge.refuse_on_host("deploy_step")
+    arguments = {
+        "folder": {"type": "path", "required": True},
+        "phase": {"type": "str", "required": True, "choices": ["switch", "decide", "end"]},
+        "batch": {"type": "int"},
+        "answers": {"type": "str", "required": True},
+    }
+    bridge.refuse_on_host("deploy_step", arguments)
 
 
 if __name__ == "__main__":

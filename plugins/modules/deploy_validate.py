@@ -46,7 +46,7 @@ from ansible_collections.tetra.platform.plugins.module_utils import bridge
 
 def main() -> None:
     """Tell that the work is done by the action plugin of the same name."""
-    bridge.refuse_on_host("deploy_validate")
+    bridge.refuse_on_host("deploy_validate", {})
 
 
 if __name__ == "__main__":

@@ -274,7 +274,7 @@ def _link_problem(path: str, entries: Mapping[str, Mapping[str, Any]], folders: 
     except TetraError as error:
         return f"is refused: {error.message}"
     # A release has nothing else at the places that the sources have.
-    if reached.split("/")[0] != "files":
+    if reached.partition("/")[0] != "files":
         return "leaves files/"
     return "" if reached in entries or reached in folders else "leads to nothing"
 

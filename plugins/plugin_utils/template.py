@@ -91,8 +91,9 @@ def _ask(request: bytes) -> list[dict[str, Any]]:
         reason = ""
         try:
             done = subprocess.run(
-                command, input=request, stdout=output, stderr=errors, timeout=TIMEOUT, cwd="/", env={"LC_ALL": "C"}
-            )
+                command, input=request, stdout=output, stderr=errors, timeout=TIMEOUT, cwd="/", env={"LC_ALL": "C"},
+                check=False,
+            )  # fmt: skip
             if done.returncode < 0:
                 reason = f"it needs more than {_LIMITS}"
             elif done.returncode:

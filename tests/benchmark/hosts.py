@@ -110,4 +110,3 @@ def _within(seconds: float, message: str, condition: Callable[[], bool]) -> None
         if time.monotonic() > end:
             raise BenchmarkError(message)
         time.sleep(0.2)
-

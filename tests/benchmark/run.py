@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/env python
 # Copyright: tetra.platform contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Measures how long it takes to bring services to hosts: ours, by hand, with pyinfra, with Ansible's own modules.

@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/env python
 # Copyright: tetra.platform contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Test hosts: containers that systemd starts, which are reached over ssh as a team reaches its servers.

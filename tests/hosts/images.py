@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/env python
 # Copyright: tetra.platform contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Builds the images of the test hosts: Debian 11, 12 and 13 with systemd, sshd and Python, from Debian packages alone.

@@ -103,7 +103,8 @@ class Host:
 
     def tsm(self, *words: str, code: int = 0, **options) -> str:
         """What the program says to a person: standard output when all is well, else standard error."""
-        done = subprocess.run([self.program, *words], capture_output=True, text=True, timeout=120, **options)
+        command = [self.program, *words]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, **options)
         assert done.returncode == code, done.stdout + done.stderr
         for text in (done.stdout, done.stderr):
             assert "Traceback" not in text
@@ -112,7 +113,8 @@ class Host:
 
     def read(self, *words: str, code: int = 0) -> dict:
         """The document that the program prints for programs; nothing else is said."""
-        done = subprocess.run([self.program, *words, "--json"], capture_output=True, text=True, timeout=120)
+        command = [self.program, *words, "--json"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
         assert (done.returncode, done.stderr, done.stdout.count("\n")) == (code, "", 1), done
         assert SECRET not in done.stdout
         return json.loads(done.stdout)
@@ -246,8 +248,8 @@ def test_nothing_is_moved_while_a_transaction_is_open_and_other_environments_go_
     opened = held.with_suffix(f".{transaction.PROBING}")
     held.rename(opened)
     try:
-        assert f"transaction {IDENTITIES['dev']} of eve is probing" in host.tsm("stop", "worker", "--env", "dev",
-                                                                               code=REFUSED)
+        said = host.tsm("stop", "worker", "--env", "dev", code=REFUSED)
+        assert f"transaction {IDENTITIES['dev']} of eve is probing" in said
         found = host.read("stop", "dev/worker", "prod/worker", code=REFUSED)
         assert [one["env"] for one in found["services"]] == ["prod"]
         assert host.states()["dev/worker"] == "running"
@@ -351,7 +353,7 @@ def test_the_doctor_finds_holds_and_a_link_that_leads_nowhere(host):
     os.symlink("tsm-gone", host.program)
     command = [os.path.join(host.root, "bin", program), "doctor"]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     finally:
         durable.replace_link(host.program, program)
         os.unlink(os.path.join(host.dev.environment.holds, f"{'ab' * 32}.json"))
@@ -411,7 +413,8 @@ def test_help_is_short(host, words):
 
 @pytest.mark.parametrize("words", [["list"], ["stop", "web"], ["ports"], ["history"], ["doctor"]])
 def test_a_directory_that_was_never_prepared_is_refused(host, tmp_path, words):
-    done = subprocess.run([host.program, *words, "--dir", os.fspath(tmp_path)], capture_output=True, text=True)
+    command = [host.program, *words, "--dir", os.fspath(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == REFUSED
     assert "was never prepared" in done.stdout + done.stderr
     assert os.listdir(tmp_path) == []
@@ -459,7 +462,7 @@ def test_everybody_may_read_ports_and_history(host):
 def test_who_reads_only_the_beginning_disturbs_nothing(host):
     Path(host.dev.environment.logs, "web.log").write_text("x" * 100 + "\n" + "y\n" * 200_000)
     command = f"{host.program} logs web -n 200000 | head -n 1; echo ${{PIPESTATUS[0]}}"
-    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60, check=False)
     assert (done.stderr, done.stdout.splitlines()[-1]) == ("", "0")
 
 

@@ -152,7 +152,7 @@ class Writer:
         lines.append(f"export TSM_COMMAND={self.quoted()}\n")
         # A port is known on the host alone, which has the one that bash is given as well.
         lines.append(self.chance.choice(["", f"TSM_PORT={HOST['PORT']}\n", "export TSM_PORT=${PORT:-8090}\n"]))
-        lines += [self.line() for _ in range(self.chance.randint(1, 12))]
+        lines += [self.line() for _number in range(self.chance.randint(1, 12))]
         if self.chance.random() < 1 / 30:
             lines.append(f"export BAD=\"{self.chance.choice(RUN_ME).format(self.canary)}\"\n")
         return "".join(lines)
@@ -180,7 +180,7 @@ class Writer:
     def quoted(self) -> str:
         plain = ["node server.js", " --port ", '\\"quoted\\"', "\n  next line", "it's", "#", "\\$HOME", "\\\\", " | ;"]
         count = self.chance.randint(1, 5)
-        pieces = [self.chance.choice([*plain, self.reference(), self.folder()]) for _ in range(count)]
+        pieces = [self.chance.choice([*plain, self.reference(), self.folder()]) for _number in range(count)]
         return '"' + "".join(pieces) + '"'
 
     def reference(self) -> str:
@@ -237,7 +237,7 @@ PIECES = [*"\"'$`\\{}()\n#~\0\x1b€", "${A:-", "$(", "<<", "=(", "\\\n", "${sec
 
 def mutated(chance: random.Random, text: str) -> str:
     """A file of which pieces were lost, doubled, moved or replaced by something that means much to a shell."""
-    for _ in range(chance.randint(1, 6)):
+    for _number in range(chance.randint(1, 6)):
         start = chance.randrange(len(text) + 1)
         end = min(len(text), start + chance.choice([1, 1, 5, 40]))
         often = chance.choice([1, 2, 5000])
@@ -248,7 +248,7 @@ def mutated(chance: random.Random, text: str) -> str:
 
 def test_mutated_definitions_never_crash_hang_or_take_much_memory(tmp_path):
     chance = random.Random(SEED)
-    texts = [mutated(chance, Writer(chance, str(tmp_path / "canary")).file()) for _ in range(MUTATED)]
+    texts = [mutated(chance, Writer(chance, str(tmp_path / "canary")).file()) for _number in range(MUTATED)]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     done = subprocess.run([sys.executable, "-c", READER], input=json.dumps(texts), env=environment, capture_output=True,
                           text=True, check=False, timeout=120)

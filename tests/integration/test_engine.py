@@ -59,7 +59,7 @@ def scope(tmp_path):
 @pytest.fixture
 def packs():
     """Two packs that nobody took: one of a run that may go on, and one that was left behind."""
-    young, old = (Path(pack.path(secrets.token_hex(16))) for _ in range(2))
+    young, old = (Path(pack.path(secrets.token_hex(16))) for _number in range(2))
     for path in (young, old):
         path.write_bytes(b"")
     os.utime(old, (time.time() - 2 * 3600,) * 2)

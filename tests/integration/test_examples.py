@@ -146,7 +146,7 @@ def test_the_broken_api_is_well_once_and_then_fails_with_a_nonce_in_its_log(rele
     shutil.copy(EXAMPLES / "broken" / "server.py", release / "files" / "api" / "server.py")
     variables = environment("api", TSM_PORT=str(port), GREETING="Hi", API_TOKEN="t", TETRA_ENV="staging")
     process = start("api", ["server.py"], variables)
-    answers = [get(port, "/health") for _ in range(3)]
+    answers = [get(port, "/health") for _number in range(3)]
     process.terminate()
     nonce = json.loads(answers[1][1])["nonce"]
     assert [status for status, _text in answers] == [200, 500, 500]

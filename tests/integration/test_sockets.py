@@ -152,15 +152,19 @@ def test_nobody_answers_on_a_port_without_a_listener():
 
 
 def test_of_a_wildcard_and_an_exact_listener_the_exact_one_answers():
-    with process() as (exact, port), process("0.0.0.0", port) as (other, _port):
+    with process() as (exact, port):
         assert sockets.listening_pid("127.0.9.1", port, {exact.pid})
-        assert not sockets.listening_pid("127.0.9.1", port, {other.pid})
+        with process("0.0.0.0", port) as (other, _port):
+            assert sockets.listening_pid("127.0.9.1", port, {exact.pid})
+            assert not sockets.listening_pid("127.0.9.1", port, {other.pid})
 
 
 def test_a_port_that_is_shared_with_a_stranger_is_not_ours_alone():
-    with process() as (one, port), process(port=port) as (other, _port):
-        assert not sockets.listening_pid("127.0.9.1", port, {one.pid})
-        assert sockets.listening_pid("127.0.9.1", port, {one.pid, other.pid})
+    with process() as (one, port):
+        assert sockets.listening_pid("127.0.9.1", port, {one.pid})
+        with process(port=port) as (other, _port):
+            assert not sockets.listening_pid("127.0.9.1", port, {one.pid})
+            assert sockets.listening_pid("127.0.9.1", port, {one.pid, other.pid})
 
 
 def test_owners_are_named_for_processes_and_their_children():

@@ -47,7 +47,7 @@ def host(request, servers):
 
 
 def word(chance: random.Random) -> str:
-    return "".join(chance.choice(SIGNS) for _ in range(chance.randint(0, 12)))
+    return "".join(chance.choice(SIGNS) for _number in range(chance.randint(0, 12)))
 
 
 def spec(name: str, argv: list[str], script: str = "") -> UnitSpec:
@@ -57,8 +57,8 @@ def spec(name: str, argv: list[str], script: str = "") -> UnitSpec:
 
 def test_words_and_variables_reach_a_process_byte_for_byte(host):
     chance = random.Random(SEED)
-    wanted = [([word(chance) for _ in range(chance.randint(0, 6))],
-               {f"V{number}": word(chance) for number in range(3)}) for _ in range(CASES)]
+    wanted = [([word(chance) for _number in range(chance.randint(0, 6))],
+               {f"V{number}": word(chance) for number in range(3)}) for _number in range(CASES)]
     special = ["", "+x", "-x", "!x", "@x", ":x", "|x", ";", "\\", "\\x41", "%n", "$$", "${PATH}"]
     special += ["a\nExecStart=+/bin/id"]
     wanted += [([one, one], {"V0": one}) for one in special]

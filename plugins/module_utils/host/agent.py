@@ -36,7 +36,7 @@ def main(arguments: list[str]) -> int:
     try:
         return _run(arguments)
     except TetraError as error:
-        print(f"tsm: {error}", file=sys.stderr)
+        sys.stderr.write(f"tsm: {error}\n")
         return transaction.EXIT_CODES.get(error.code, transaction.EXIT_CODES[INVALID])
 
 
@@ -77,7 +77,7 @@ def _boot(tetra_dir: str) -> int:
 
     failures = boot.settle(tetra_dir)
     for failure in failures:
-        print(f"tsm: {failure}", file=sys.stderr)
+        sys.stderr.write(f"tsm: {failure}\n")
     return transaction.EXIT_CODES[transaction.ROLLBACK_FAILED] if failures else 0
 
 

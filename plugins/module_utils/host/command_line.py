@@ -86,9 +86,9 @@ def main(arguments: list[str]) -> int:
 def _show(answer: Answer, as_json: bool) -> int:
     problems = [str(problem) for problem in answer.problems]
     if as_json:
-        print(canonical.dumps({**answer.document, "problems": problems}))
+        sys.stdout.write(canonical.dumps({**answer.document, "problems": problems}) + "\n")
     elif answer.text:
-        print(answer.text)
+        sys.stdout.write(answer.text + "\n")
     sys.stdout.flush()
     for problem in () if as_json else problems:
         _say(problem)
@@ -97,7 +97,8 @@ def _show(answer: Answer, as_json: bool) -> int:
 
 def _complain(error: TetraError, as_json: bool) -> int:
     if as_json:
-        print(canonical.dumps({"error": {"message": error.message, "hint": error.hint, "code": error.code}}))
+        document = {"error": {"message": error.message, "hint": error.hint, "code": error.code}}
+        sys.stdout.write(canonical.dumps(document) + "\n")
     else:
         _say(error.message, error.hint)
     return transaction.EXIT_CODES.get(error.code, transaction.EXIT_CODES[INVALID])
@@ -105,7 +106,7 @@ def _complain(error: TetraError, as_json: bool) -> int:
 
 def _say(message: str, hint: str = "") -> None:
     lines = [f"tsm: {message}", *([f"  {hint}"] if hint else [])]
-    print("\n".join(table.printable(line) for text in lines for line in text.split("\n")), file=sys.stderr)
+    sys.stderr.writelines(table.printable(line) + "\n" for text in lines for line in text.split("\n"))
 
 
 def _as_error(error: Exception, arguments: list[str]) -> TetraError:

@@ -47,7 +47,8 @@ def replacing(path: str, mode: int = 0o644) -> Iterator[BinaryIO]:
     """
     temporary = temporary_path(path)
     with _removed_on_error(temporary):
-        with new_file(temporary, mode) as file:
+        # Who writes has a with statement, which ends this one, too.
+        with new_file(temporary, mode) as file:  # pylint: disable=contextmanager-generator-missing-cleanup
             yield file
         os.rename(temporary, path)
 
@@ -115,7 +116,7 @@ def rename(old: str, new: str) -> None:
     :raises FileNotFoundError: when ``old`` is gone, because somebody else renamed it first.
     """
     os.rename(old, new)
-    for folder in {os.path.dirname(old), os.path.dirname(new)}:
+    for folder in sorted({os.path.dirname(old), os.path.dirname(new)}):
         sync_folder(folder)
 
 

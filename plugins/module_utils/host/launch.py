@@ -27,7 +27,7 @@ def main(path: str) -> int:
         _close_descriptors()
         os.execve(_SHELL, ["sh", "-s"], {})
     except OSError as error:
-        print(f"tsm: {error.filename}: {error.strerror}; its service is not started", file=sys.stderr)
+        sys.stderr.write(f"tsm: {error.filename}: {error.strerror}; its service is not started\n")
     from ..model.launch_script import CANNOT_START
 
     return CANNOT_START

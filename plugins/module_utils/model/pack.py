@@ -50,7 +50,7 @@ def parse_header(line: bytes) -> list[tuple[str, int]]:
     :param line: with its end; at most ``MAX_HEADER`` bytes are worth reading.
     :raises TetraError: when it is no such line, or announces a blob that is too large, twice or more than one may send.
     """
-    blobs = [(digest, size) for digest, size in _items(line)]
+    blobs = [tuple(item) for item in _items(line)]
     for digest, size in blobs:
         _check(digest, size)
     if len({digest for digest, _size in blobs}) != len(blobs):

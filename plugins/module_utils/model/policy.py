@@ -6,13 +6,14 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import types
 from collections.abc import Callable, Container, Iterable, Mapping
 from typing import Any
 
 from . import fleet, units
 from .errors import ERROR, Finding, TetraError, raise_on_errors
 
-ALIASES = {"development": "dev", "production": "prod", "qa": "staging"}
+ALIASES = types.MappingProxyType({"development": "dev", "production": "prod", "qa": "staging"})
 """Other names of environments; one that is an environment itself means itself."""
 
 VARIABLE = "tetra_environments"

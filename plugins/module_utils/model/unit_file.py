@@ -104,4 +104,3 @@ def plain(value: str) -> str:
     """A text for people as one line; what could be taken for more than text is replaced by blanks."""
     shown = "".join(character if character.isprintable() else " " for character in value)
     return " ".join(shown.split()).rstrip("\\ ").replace("%", "%%")
-

@@ -24,8 +24,7 @@ VALUES = {
 
 def render(text, path="templates/x.conf.j2", **values):
     """The output of one template."""
-    (output,) = template.render({path: text}, {**VALUES, **values}).values()
-    return output.decode()
+    return template.render({path: text}, {**VALUES, **values})[path].decode()
 
 
 def in_process(text, values=None):

@@ -14,7 +14,7 @@ from ...model.errors import REFUSED, TetraError
 from ...model.service import HONOURED
 from .. import durable
 from ..layout import Home
-from . import units
+from . import units as unit_files
 from .base import (
     ABSENT,
     BACKOFF,
@@ -85,9 +85,9 @@ class Systemd(Supervisor):
         """Stop the services of this directory; they start again with the host, or with the next push."""
         self._systemctl("stop", [f"{unit}.service" for unit in self._own()])
 
-    def states(self, wanted: Iterable[str]) -> dict[str, ProcessState]:
+    def states(self, units: Iterable[str]) -> dict[str, ProcessState]:
         """The state of each unit, in one question."""
-        return {unit: _state(unit, shown) for unit, shown in self._show(wanted, ".service").items()}
+        return {unit: _state(unit, shown) for unit, shown in self._show(units, ".service").items()}
 
     def start(self, specs: Sequence[UnitSpec]) -> None:
         """Define units and start them together."""
@@ -96,12 +96,12 @@ class Systemd(Supervisor):
         self._stop([unit for unit in running if _read(self._path(f"{unit}.service")) != texts[unit]])
         self.replace([], [specs])
 
-    def stop(self, stopping: Sequence[str], remove: bool = True) -> None:
+    def stop(self, units: Sequence[str], remove: bool = True) -> None:
         """Stop units, and forget them or keep them from starting with the host."""
-        self._stop(stopping)
+        self._stop(units)
         if not remove:
-            self._unlink([self._wanted(_SERVICES_WANTED, f"{unit}.service") for unit in stopping])
-        elif self._forget(stopping):
+            self._unlink([self._wanted(_SERVICES_WANTED, f"{unit}.service") for unit in units])
+        elif self._forget(units):
             self._systemctl("daemon-reload", [], bare=True)
 
     def tail(self, unit: str, size: int) -> str:
@@ -109,12 +109,12 @@ class Systemd(Supervisor):
         command = ["journalctl", "--quiet", "--no-pager", "--output=cat", f"--lines={_LINES}", f"--unit={unit}.service"]
         return _run(command).stdout[-size:].decode("utf-8", "replace")
 
-    def replace(self, stopping: Sequence[str], levels: Sequence[Sequence[UnitSpec]]) -> None:
+    def replace(self, units: Sequence[str], levels: Sequence[Sequence[UnitSpec]]) -> None:
         """Stop units, forget those that are not started again, then start the others: one reload, one call a level."""
         specs = [spec for level in levels for spec in level]
-        self._stop(stopping)
+        self._stop(units)
         texts = self._texts(specs)
-        changed = self._forget([unit for unit in stopping if unit not in texts])
+        changed = self._forget([unit for unit in units if unit not in texts])
         if self._define(specs, texts) or changed:
             self._systemctl("daemon-reload", [], bare=True)
         # Or restarts that were counted before, or promotions in a row, would use up what the unit may be started.
@@ -133,8 +133,8 @@ class Systemd(Supervisor):
     def arm(self, deadman: UnitSpec, lease: float, signed: Callable[[], bool]) -> bool:
         """Enable and start a timer on disk, and read back when it will elapse."""
         timer = f"{deadman.unit}.timer"
-        self._write(f"{deadman.unit}.service", units.deadman(deadman, self._home.root))
-        self._write(timer, units.timer(deadman, lease))
+        self._write(f"{deadman.unit}.service", unit_files.deadman(deadman, self._home.root))
+        self._write(timer, unit_files.timer(deadman, lease))
         self._link(_TIMERS_WANTED, timer)
         self._systemctl("start", [timer], may_fail=True)
         if _elapses(_shown(["show", "--property=ActiveState,SubState,NextElapseUSecMonotonic", timer])[0]):
@@ -142,9 +142,9 @@ class Systemd(Supervisor):
         self.disarm([deadman.unit])
         return False
 
-    def disarm(self, forgotten: Iterable[str]) -> None:
+    def disarm(self, units: Iterable[str]) -> None:
         """Stop and forget timers; a deadman that runs sees for itself that there is nothing left to do."""
-        known = [unit for unit in forgotten if os.path.lexists(self._path(f"{unit}.timer"))]
+        known = [unit for unit in units if os.path.lexists(self._path(f"{unit}.timer"))]
         self._systemctl("stop", [f"{unit}.timer" for unit in known], may_fail=True)
         self._unlink([self._wanted(_TIMERS_WANTED, f"{unit}.timer") for unit in known])
         self._unlink([self._path(f"{unit}.{kind}") for unit in known for kind in ("timer", "service")])
@@ -173,16 +173,16 @@ class Systemd(Supervisor):
         """Units with our marks, in the folder that is ours to write."""
         others = set(self._own()).difference(defined)
         texts = {unit: _read(self._path(f"{unit}.service")) or "" for unit in others}
-        return [unit for unit, text in sorted(texts.items()) if units.owner_of(text).startswith(owner)]
+        return [unit for unit, text in sorted(texts.items()) if unit_files.owner_of(text).startswith(owner)]
 
     def settles_at_boot(self, program: str) -> bool:
         """Whether the unit that settles transactions is in place."""
         link = self._wanted(_SERVICES_WANTED, _BOOT)
-        return _read(self._path(_BOOT)) == units.boot(program, self._home.root) and os.path.lexists(link)
+        return _read(self._path(_BOOT)) == unit_files.boot(program, self._home.root) and os.path.lexists(link)
 
     def settle_at_boot(self, program: str) -> None:
         """Put the unit that settles transactions in its place."""
-        self._write(_BOOT, units.boot(program, self._home.root))
+        self._write(_BOOT, unit_files.boot(program, self._home.root))
         self._link(_SERVICES_WANTED, _BOOT)
         self._systemctl("daemon-reload", [], bare=True)
 
@@ -194,7 +194,8 @@ class Systemd(Supervisor):
     def forget_all(self) -> None:
         """Stop and forget the services and the deadmen of this directory."""
         timers = [name[: -len(".timer")] for name in os.listdir(self._folder) if name.endswith(".timer")]
-        mine = [name for name in timers if units.is_of(_read(self._path(f"{name}.service")) or "", self._home.root)]
+        texts = {name: _read(self._path(f"{name}.service")) or "" for name in timers}
+        mine = [name for name, text in texts.items() if unit_files.is_of(text, self._home.root)]
         self.disarm(mine)
         self.stop(self._own())
 
@@ -206,7 +207,7 @@ class Systemd(Supervisor):
             return []
         if os.path.realpath(path) == os.devnull:
             return [f"unit {unit}.service is masked; systemctl unmask it"]
-        if units.is_of(_read(path) or "", self._home.root, owner):
+        if unit_files.is_of(_read(path) or "", self._home.root, owner):
             return []
         return [f"unit {unit}.service ({path}) is not {owner} of {self._home.root}; remove it"]
 
@@ -214,11 +215,11 @@ class Systemd(Supervisor):
         """The units of services of this directory."""
         names = sorted(name for name in os.listdir(self._folder) if name.startswith("tetra-") and name != _BOOT)
         services = [name for name in names if name.endswith(".service")]
-        mine = [name for name in services if units.is_of(_read(self._path(name)) or "", self._home.root)]
+        mine = [name for name in services if unit_files.is_of(_read(self._path(name)) or "", self._home.root)]
         return [name[: -len(".service")] for name in mine]
 
     def _texts(self, specs: Iterable[UnitSpec]) -> dict[str, str]:
-        return {spec.unit: units.service(spec, self._home.root) for spec in specs}
+        return {spec.unit: unit_files.service(spec, self._home.root) for spec in specs}
 
     def _define(self, specs: Iterable[UnitSpec], texts: Mapping[str, str]) -> bool:
         """Write the units that differ; whether there were any."""
