@@ -48,7 +48,7 @@ from ansible_collections.tetra.platform.plugins.module_utils import bridge
 
 def main() -> None:
     """Tell that the work is done by the action plugin of the same name."""
-    bridge.refuse_on_host("deploy_diff")
+    bridge.refuse_on_host("deploy_diff", bridge.REQUEST)
 
 
 if __name__ == "__main__":

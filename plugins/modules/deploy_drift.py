@@ -52,7 +52,7 @@ from ansible_collections.tetra.platform.plugins.module_utils import bridge
 
 def main() -> None:
     """Tell that the work is done by the action plugin of the same name."""
-    bridge.refuse_on_host("deploy_drift")
+    bridge.refuse_on_host("deploy_drift", {**bridge.REQUEST, "origin": {"type": "str", "default": ""}})
 
 
 if __name__ == "__main__":

@@ -42,7 +42,7 @@ from ansible_collections.tetra.platform.plugins.module_utils import bridge
 
 def main() -> None:
     """Tell that the work is done by the action plugin of the same name."""
-    bridge.refuse_on_host("deploy_health")
+    bridge.refuse_on_host("deploy_health", bridge.REQUEST)
 
 
 if __name__ == "__main__":

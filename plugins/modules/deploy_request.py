@@ -60,7 +60,10 @@ from ansible_collections.tetra.platform.plugins.module_utils import bridge
 
 def main() -> None:
     """Tell that the work is done by the action plugin of the same name."""
-    actions = ["push", "promote", "rollback", "status", "history", "logs", "resume", "abort", "remove_host"]
+    actions = [
+        "push", "promote", "rollback", "status", "history", "diff", "drift", "health", "logs", "resume", "abort",
+        "remove_host",
+    ]  # fmt: skip
     bridge.refuse_on_host("deploy_request", {"action": {"type": "str", "required": True, "choices": actions}})
 
 

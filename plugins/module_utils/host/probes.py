@@ -146,7 +146,8 @@ def _command(argv: list[str], cwd: str, environment: Mapping[str, str], user: st
         stderr=subprocess.STDOUT, start_new_session=True, **(accounts.credentials(user) if user else {}),
     )  # fmt: skip
     try:
-        assert process.stdout is not None
+        if process.stdout is None:
+            raise AssertionError("standard output is a pipe")
         with process.stdout as said:
             output = _output(process.pid, said, deadline)
     finally:

@@ -185,8 +185,9 @@ def _end_of_line(text: str, position: int) -> int:
 
 def _array_cuts(document: Document, pair: Pair, wanted: list[int], newline: str) -> list[tuple[int, int, str]]:
     """The cuts that make an array hold ``wanted``, each element that stays left where it is."""
-    assert isinstance(pair.value, list)
     elements = pair.value
+    if not isinstance(elements, list):
+        raise AssertionError("only arrays are cut")
     have = [element.value for element in elements]
     gone = [element for element in elements if element.value not in wanted]
     new = [number for number in wanted if number not in have]
