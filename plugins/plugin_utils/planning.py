@@ -203,7 +203,8 @@ def _deploy(request: Mapping[str, Any], answers: Answers) -> Goal:
         source=request["source"],
         terms=fleet.Terms(**request["fleet"]),
     )
-    findings = [*services.findings, *_unhonoured(services, answers.observed, placed), *_of_registries(answers.observed)]
+    findings = [*services.findings, *_unhonoured(services, answers.observed, placed), *_of_registries(answers.observed),
+                *_done_by_hand(answers.origin)]
     return Goal(desired, manifest, origin.manifest, {**contents, **built.contents}, tuple(findings))
 
 
@@ -287,6 +288,16 @@ def _unhonoured(
                 hint = "take it out, or run the service where the supervisor can"
                 findings.append(Finding(WARNING, "unhonoured-key", message, file, line, hint=hint))
     return findings
+
+
+def _done_by_hand(origin: Mapping[str, Mapping[str, Any]]) -> list[Finding]:
+    """Warnings on hosts where a bundle was not tried as it is, because somebody had changed what came of it."""
+    hint = "what is promoted is the bundle itself; look with playbooks/drift.yml, and push to put it right"
+    return [
+        Finding(WARNING, "drift", f"{host}: {found['kind']}: {found['what']}", hint=hint)
+        for host in sorted(origin)
+        for found in origin[host]["drift"]
+    ]
 
 
 def _of_registries(observed: Mapping[str, Mapping[str, Any]]) -> list[Finding]:

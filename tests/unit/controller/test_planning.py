@@ -135,6 +135,13 @@ def test_a_bundle_that_is_not_the_one_that_was_verified_is_refused(promotion):
         promoted(promotion, **other)
 
 
+def test_what_was_done_by_hand_where_a_bundle_was_tried_is_told(promotion):
+    by_hand = {"kind": "hand edit", "what": "files/web/index.html", "services": ["web"]}
+    edited = {"origin": {**promotion["origin"]["origin"], "drift": [by_hand]}}
+    (found,) = promoted(promotion, origin=edited).findings
+    assert (found.code, found.message) == ("drift", "origin: hand edit: files/web/index.html")
+
+
 def test_bytes_that_were_changed_on_their_way_are_refused(promotion):
     data = bytearray(base64.b64decode(promotion["pack"]["pack"]))
     data[-1] ^= 1
