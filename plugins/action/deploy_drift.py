@@ -20,7 +20,7 @@ class ActionModule(ControllerAction):
         known = registered.answers(self._templar, task_vars, request, self._task.args["origin"])
         desired, note = _desired(request, known)
         hosts = {name: _host(name, answer, desired) for name, answer in recovery.present(known.observed).items()}
-        silent = [f"{name}: {host['message']}" for name, host in hosts.items() if "message" in host]
+        silent = registered.silent(hosts)
         notes = [*silent, *([note] if note else [])]
         Display().display(_table(hosts, notes))
         kinds = [found["kind"] for host in hosts.values() for found in host["drifts"]]

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from ansible.utils.display import Display
 from ansible_collections.tetra.platform.plugins.module_utils.model import table, transaction
-from ansible_collections.tetra.platform.plugins.plugin_utils import run
+from ansible_collections.tetra.platform.plugins.plugin_utils import registered, run
 from ansible_collections.tetra.platform.plugins.plugin_utils.controller import ControllerAction
 
 
@@ -16,13 +16,9 @@ class ActionModule(ControllerAction):
     def work(self, task_vars: dict) -> dict:
         """The checks by host; see the documentation of the module."""
         request = self._task.args["request"]
-        answers = {name: task_vars["hostvars"][name].get("health_checked") or {} for name in request["target_hosts"]}
-        hosts = {
-            name: {"checks": dict(answer["checks"])} if "checks" in answer
-            else {"message": answer.get("msg", "the host did not answer")}
-            for name, answer in answers.items()
-        }  # fmt: skip
-        silent = [f"{name}: {host['message']}" for name, host in hosts.items() if "message" in host]
+        hosts = registered.told(task_vars, "health_checked", request["target_hosts"], "checks",
+                                lambda answer: {"checks": dict(answer["checks"])})
+        silent = registered.silent(hosts)
         failed = [f"{name}: {service}: {check['detail']}" for name, host in hosts.items()
                   for service, check in host.get("checks", {}).items() if not check["ok"]]
         Display().display("\n".join([_table(hosts), *map(table.printable, silent)]))

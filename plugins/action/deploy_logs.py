@@ -4,9 +4,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from ansible.utils.display import Display
 from ansible_collections.tetra.platform.plugins.module_utils.model import table, transaction
-from ansible_collections.tetra.platform.plugins.plugin_utils import run
+from ansible_collections.tetra.platform.plugins.plugin_utils import registered, run
 from ansible_collections.tetra.platform.plugins.plugin_utils.controller import ControllerAction
 
 
@@ -16,18 +18,17 @@ class ActionModule(ControllerAction):
     def work(self, task_vars: dict) -> dict:
         """The lines by host and service; see the documentation of the module."""
         request = self._task.args["request"]
-        answers = {name: task_vars["hostvars"][name].get("tetra_services") or {} for name in request["target_hosts"]}
-        hosts = {
-            name: {"services": {service: found.get("log", []) for service, found in answer["services"].items()}}
-            if "services" in answer else {"message": answer.get("msg", "the host did not answer")}
-            for name, answer in answers.items()
-        }  # fmt: skip
-        silent = [f"{name}: {host['message']}" for name, host in hosts.items() if "message" in host]
+        hosts = registered.told(task_vars, "tetra_services", request["target_hosts"], "services", _logs)
+        silent = registered.silent(hosts)
         Display().display("\n".join(_lines(hosts)))
         outcome = transaction.UNCONFIRMED if silent else transaction.UNCHANGED
         return run.ended(outcome, "\n".join(silent) or f"logs of {request['org']} in {request['env']}",
                          self.result_file(task_vars), action="logs", org=request["org"], env=request["env"],
                          hosts=hosts)
+
+
+def _logs(answer: Mapping) -> dict:
+    return {"services": {service: found.get("log", []) for service, found in answer["services"].items()}}
 
 
 def _lines(hosts: dict) -> list[str]:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from ansible.utils.display import Display
 from ansible_collections.tetra.platform.plugins.module_utils.model import table, transaction
-from ansible_collections.tetra.platform.plugins.plugin_utils import run
+from ansible_collections.tetra.platform.plugins.plugin_utils import registered, run
 from ansible_collections.tetra.platform.plugins.plugin_utils.controller import ControllerAction
 
 _KEYS = ("current", "bundle", "epoch", "head", "transaction", "holds", "services", "last", "history")
@@ -18,13 +18,9 @@ class ActionModule(ControllerAction):
     def work(self, task_vars: dict) -> dict:
         """The observations by host; see the documentation of the module."""
         request = self._task.args["request"]
-        answers = {name: task_vars["hostvars"][name].get("tetra_observed") or {} for name in request["target_hosts"]}
-        hosts = {
-            name: {key: answer[key] for key in _KEYS} if "epoch" in answer
-            else {"message": answer.get("msg", "the host did not answer")}
-            for name, answer in answers.items()
-        }
-        silent = [f"{name}: {host['message']}" for name, host in hosts.items() if "message" in host]
+        hosts = registered.told(task_vars, "tetra_observed", request["target_hosts"], "epoch",
+                                lambda answer: {key: answer[key] for key in _KEYS})
+        silent = registered.silent(hosts)
         outcome = transaction.UNCONFIRMED if silent else transaction.UNCHANGED
         message = "\n".join(silent) or f"status of {request['org']} in {request['env']}"
         Display().display(_table(hosts))
