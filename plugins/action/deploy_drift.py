@@ -17,7 +17,7 @@ class ActionModule(ControllerAction):
     def work(self, task_vars: dict) -> dict:
         """The drifts by host; see the documentation of the module."""
         request = self._task.args["request"]
-        known = registered.answers(self._templar, task_vars, request, self._task.args["origin"])
+        known = registered.answers(self._templar, task_vars, request, self._task.args.get("origin", ""))
         desired, note = _desired(request, known)
         hosts = {name: _host(name, answer, desired) for name, answer in recovery.present(known.observed).items()}
         silent = registered.silent(hosts)

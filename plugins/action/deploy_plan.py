@@ -19,7 +19,7 @@ class ActionModule(ControllerAction):
         """The plan with all that the next tasks send; see the documentation of the module."""
         request = self._task.args["request"]
         answers = planning.checked(
-            registered.answers(self._templar, task_vars, request, self._task.args["origin"])
+            registered.answers(self._templar, task_vars, request, self._task.args.get("origin", ""))
         )
         goal = planning.goal(request, answers)
         if not request["terms"]["lift_hold"]:

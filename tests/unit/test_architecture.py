@@ -219,4 +219,4 @@ def test_the_wheel_has_the_version_of_the_collection():
 def test_the_action_group_has_every_module():
     runtime = yaml.safe_load((ROOT / "meta" / "runtime.yml").read_text(encoding="utf-8"))
     modules = {path.stem for path in (ROOT / "plugins" / "modules").glob("*.py")} - {"__init__"}
-    assert modules <= set(runtime["action_groups"]["tetra"])
+    assert sorted(modules) == sorted(runtime["action_groups"]["tetra"])
