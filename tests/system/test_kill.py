@@ -89,7 +89,7 @@ def holds(fleet: Fleet) -> set[str]:
 
 
 def killed_and_back(fleet: Fleet, moment: str, attempt: int) -> list[str]:
-    """Kill a promotion, and check that the hosts come back by themselves and can then go on; the states at the kill."""
+    """Kill a promotion, and check that the hosts come back by themselves; the states at the kill."""
     old = fleet.ask(STAGING[0], API)
     assert old[0] == 200
     if moment != "before confirm":
@@ -109,12 +109,19 @@ def killed_and_back(fleet: Fleet, moment: str, attempt: int) -> list[str]:
         assert holds(fleet) == held, "an expiry is no verdict"
     print(f"killed at {moment}: the transactions were {found}; back after {time.monotonic() - begun:.1f} s")
     fleet.restore()
-    fleet.touch(f"good after {moment} {attempt}")
+    if moment == "before confirm":
+        # Where the confirmation was first, the hosts run two releases.
+        goes_on(fleet, f"good after {moment} {attempt}")
+    return list(found.values())
+
+
+def goes_on(fleet: Fleet, change: str) -> None:
+    """Promote something good, as if nothing had happened."""
+    fleet.touch(change)
     assert fleet.push().outcome == "applied"
     run = fleet.promote()
     assert run.outcome == "applied", run.output
     assert all(fleet.ask(host, API)[0] == 200 for host in STAGING)
-    return list(found.values())
 
 
 @pytest.mark.parametrize("moment", ["armed", "activated", "probing", "before confirm"])
@@ -127,3 +134,4 @@ def test_a_killed_promotion_is_taken_back_by_the_hosts_alone(promoted, moment):
         if found.count(wanted) >= HITS:
             break
     assert found.count(wanted) >= HITS
+    goes_on(promoted, f"good after {moment}")
