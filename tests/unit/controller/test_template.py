@@ -24,7 +24,7 @@ VALUES = {
 
 def render(text, path="templates/x.conf.j2", **values):
     """The output of one template."""
-    return template.render({path: text}, {**VALUES, **values})[path].decode()
+    return template.render({path: text}, {**VALUES, **values})[template.output_path(path)].decode()
 
 
 def in_process(text, values=None):
