@@ -126,14 +126,15 @@ def test_a_restart_of_the_host_brings_its_services_back(dev):
     wait_for(lambda: starts(dev, "steady") == before + 1)
 
 
-def test_ten_pushes_in_a_row_never_meet_the_limit_of_starts(servers, lab, dev):
+def test_pushes_in_a_row_never_meet_the_limit_of_starts(servers, lab, dev):
     service = lab / "services" / "limited.tsm"
     begun = time.monotonic()
-    for number in range(10):
+    # One more than the unit may be started within its interval.
+    for number in range(7):
         service.write_text(f"{service.read_text()}export NUMBER={number}\n")
         run = servers.push(**QUICK)
         assert run.outcome == "applied", run.output
-    print(f"ten pushes, each of which restarted a service with one restart, took {time.monotonic() - begun:.0f} s")
+    print(f"seven pushes, each of which restarted a service with one restart, took {time.monotonic() - begun:.0f} s")
     assert shown(dev, "limited", "ActiveState", "NRestarts") == {"ActiveState": "active", "NRestarts": "0"}
 
 
