@@ -95,8 +95,7 @@ def test_one_host_goes_first_and_the_others_wait_with_a_new_lease(servers, runni
 
 @pytest.mark.parametrize(
     ("scope", "outcome", "back"),
-    [("all", "rolled_back", {"prod-1", "prod-2", "prod-3"}), ("batch", "partial", {"prod-2", "prod-3"}),
-     ("stop", "partial", {"prod-2", "prod-3"})],
+    [("all", "rolled_back", {"prod-1", "prod-2", "prod-3"}), ("stop", "partial", {"prod-2", "prod-3"})],
 )
 def test_the_second_of_three_fails_its_check(servers, running, scope, outcome, back):
     servers.policy("prod", rollback_scope=scope)
