@@ -32,7 +32,7 @@ class Scope:
 
     def unit(self, service: str) -> str:
         """The name of the unit of a service, unique on the host."""
-        return f"tetra-{self.org}-{self.env}-{service}"
+        return units.process_unit(self.org, self.env, service)
 
     def units(self, services: Iterable[str]) -> list[str]:
         """The names of the units of several services."""

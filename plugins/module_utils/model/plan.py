@@ -12,7 +12,7 @@ import dataclasses
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
-from . import canonical, fleet, table
+from . import canonical, fleet, table, units
 from .errors import REFUSED, TetraError
 
 FORMAT = 1
@@ -244,7 +244,8 @@ def summary(record: Mapping[str, Any]) -> str:
         lines.append(f"{name}: {(host['from'] or 'nothing')[:12]} -> {host['to'][:12]}")
         for service, action in host["services"].items():
             port = record["ports"].get(service)
-            lines.append(f"  {service}: {action}" + (f" (port {port})" if port else ""))
+            unit = units.process_unit(record["org"], record["env"], service)
+            lines.append(f"  {service}: {action} ({f'port {port}, ' if port else ''}unit {unit})")
         lines += [table.printable(f"  put right, {text}") for text in host["repairs"]]
     return "\n".join(lines) + "\n"
 

@@ -154,6 +154,11 @@ def user_name(text: str) -> str:
     return text
 
 
+def process_unit(org: str, env: str, service: str) -> str:
+    """The name of the unit, or of the program, that a supervisor knows a service by; unique on a host."""
+    return f"tetra-{org}-{env}-{service}"
+
+
 def org_user(org: str) -> str:
     """The name of the user that services of an organization run as: ``tetra-ORG``.
 

@@ -58,6 +58,18 @@ def test_what_was_done_by_hand_is_put_right_even_where_nothing_else_moves():
     assert plan.unchanged(plan.plan({"h1": host(**calm)}, wanted))
 
 
+def test_a_plan_is_told_in_lines():
+    observed = {"h1": {**host(services={"api": service("a1"), "old": service("o1")}),
+                       "drift": [{"kind": "hand edit", "what": "files/api/\x1b", "services": ["api"]}]}}
+    assert plan.summary(plan.plan(observed, desired())).splitlines() == [
+        "push acme to dev: bundle b-r3",
+        "h1: r2 -> r3",
+        "  api: restart (port 4100, unit tetra-acme-dev-api)",
+        "  old: stop (unit tetra-acme-dev-old)",
+        "  put right, hand edit: files/api/\\u001b",
+    ]
+
+
 def test_a_service_that_a_person_stopped_stays_so_whatever_was_done_to_it():
     assert plan.changes({"api": service("a1", stopped=True)}, {"api": "a1"}, {"api"}) == {"api": plan.HELD}
 
