@@ -208,13 +208,17 @@ def test_a_rollback_brings_back_a_removed_service_with_its_old_secret(promoted):
     assert len(re.findall(r"^[-+]secret API_TOKEN: keyed digest [0-9a-f]{12}$", preview.output, re.MULTILINE)) == 2
     assert promoted.ask("staging-1", 4280, "/")[0] == 0
     assert promoted.ask("staging-1", API, "/secret") != seen
+    # Somebody edits what will be gone back to.
+    page = promoted.environment("staging-1") / "releases" / release / "files" / "site" / "public" / "index.html"
+    page.write_text("edited")
     preview = promoted.play("rollback", "--check", "--diff", tetra_env="staging")
     run = promoted.play("rollback", tetra_env="staging")
     assert run.outcome == "applied", run.output
     assert kept_plan(promoted, "staging-2", run) == canonical.dumps(preview.result["plan"])
     assert "+service site: port main: 4280" in preview.output
     assert promoted.status("staging")["staging-2"]["current"] == release
-    assert promoted.ask("staging-1", 4280, "/")[0] == 200
+    status, body = promoted.ask("staging-1", 4280, "/")
+    assert (status, "edited" in body) == (200, False)
     assert promoted.ask("staging-1", API, "/secret") == seen
     again = promoted.play("rollback", tetra_env="staging")
     assert again.outcome in ("applied", "refused")
