@@ -44,7 +44,8 @@ def _host(name: str, answer: dict, desired) -> dict:
     if "drift" not in answer:
         return {"drifts": [], "message": answer.get("msg", "the host did not answer")}
     waiting = drift.pending(answer, desired, name) if desired else {}
-    return {"drifts": drift.of_host(answer, waiting), "release": answer["current"]}
+    following = desired.release if desired else None
+    return {"drifts": drift.of_host(answer, waiting, following), "release": answer["current"]}
 
 
 def _outcome(kinds: list, silent: list) -> str:

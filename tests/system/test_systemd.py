@@ -221,6 +221,11 @@ def test_each_drift_is_named_for_what_it_is_and_gone_after_a_push(servers, lab, 
     run, told = drifts(servers)
     assert (run.code, run.outcome, told) == (0, "unchanged", {}), run.output
 
+    add_to(lab / "templates" / "unused", "nobody reads it\n")
+    (pending,) = drifts(servers)[1]["pending change"]
+    assert pending[0].endswith("follows, no service changes")
+    shutil.rmtree(lab / "templates")
+
     add_to(lab / "services" / "limited.tsm", "export NEW=1\n")
     run, told = drifts(servers)
     assert (run.code, told) == (0, {"pending change": {("service limited changed", "limited")}})

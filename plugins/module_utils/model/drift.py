@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
-from . import plan
+from . import listing, plan
 
 PENDING = "pending change"
 EDITED = "hand edit"
@@ -43,14 +43,19 @@ def _given(observed: Mapping[str, Any]) -> str | None:
     return observed["history"][-1]["release"] if observed["history"] else None
 
 
-def of_host(observed: Mapping[str, Any], waiting: Mapping[str, str]) -> list[dict[str, Any]]:
+def of_host(
+    observed: Mapping[str, Any], waiting: Mapping[str, str], following: str | None = None
+) -> list[dict[str, Any]]:
     """All drifts of a host, those that have to do with each other as one.
 
     :param waiting: what :func:`pending` returned.
+    :param following: the release that the host would get next, if that is known.
     """
     found = [_joined(one, waiting) for one in observed["drift"]]
     told = {name for one in found if one["kind"] == BOTH for name in one["services"]}
     found += [record(PENDING, f"service {name} {why}", [name]) for name, why in waiting.items() if name not in told]
+    if following not in (None, _given(observed)) and not waiting:
+        found.append(record(PENDING, f"release {listing.short(following)} follows, no service changes", []))
     return found + [record(DOWN, f"service {name} is {observed['services'][name]['state']}", [name])
                     for name in _down(observed, waiting)]
 

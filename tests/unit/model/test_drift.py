@@ -53,3 +53,10 @@ def test_nothing_was_given_to_a_new_host():
 ])  # fmt: skip
 def test_the_drifts_of_a_host(observed, waiting, kinds):
     assert [found["kind"] for found in drift.of_host(observed, waiting)] == kinds
+
+
+@pytest.mark.parametrize(("following", "waiting", "kinds"), [
+    (None, {}, []), ("r1", {}, []), ("r2", {}, [drift.PENDING]), ("r2", {"api": "changed"}, [drift.PENDING]),
+])  # fmt: skip
+def test_a_release_that_follows_is_pending_even_where_no_service_changes(following, waiting, kinds):
+    assert [found["kind"] for found in drift.of_host(host(), waiting, following)] == kinds
