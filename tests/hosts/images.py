@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import concurrent.futures
 import hashlib
-import os
-import shutil
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+
+import packages
 
 RELEASES = ("bullseye", "bookworm", "trixie")
 
@@ -51,14 +51,7 @@ def ensure_docker() -> None:
 
     :raises SystemExit: saying what is missing and cannot be had.
     """
-    missing = [package for program, package in _NEEDED.items() if not shutil.which(program)]
-    if missing:
-        if os.geteuid() != 0 or not shutil.which("apt-get"):
-            sys.exit(f"test hosts need the packages {', '.join(missing)}; to install them needs root and apt")
-        environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-        subprocess.run(["apt-get", "update", "-qq"], check=True, env=environment)
-        command = ["apt-get", "install", "-qq", "-y", "--no-install-recommends", *missing]
-        subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL)
+    packages.ensure(_NEEDED, "test hosts")
     if not _docker_answers():
         _start_dockerd()
 
