@@ -182,7 +182,6 @@ def add_release(environment: Environment, manifest: Mapping[str, Any], aside: st
     """Keep a release, its tree included; in a tree that is there already, only what is not as it should be is made.
 
     :param aside: a folder where what a person had put there goes; made when there is something.
-
     :raises TetraError: for a manifest that is not one of this environment, and code ``refused`` when a blob is missing
         or the disk refuses.
     """
@@ -196,7 +195,7 @@ def add_release(environment: Environment, manifest: Mapping[str, Any], aside: st
             if "." in differing:
                 _materialise(environment, name, manifest)
             else:
-                _repair(environment, name, manifest, aside)
+                _repair(environment, manifest, differing, aside)
         _write_manifest(environment.releases, manifest)
 
 
@@ -358,12 +357,12 @@ def _materialise(environment: Environment, name: str, record: Mapping[str, Any])
         durable.sweep(environment.releases)
 
 
-def _repair(environment: Environment, name: str, record: Mapping[str, Any], aside: str) -> None:
+def _repair(environment: Environment, record: Mapping[str, Any], differing: list[str], aside: str) -> None:
     """Put right what differs in a tree, and nothing else: processes that use the rest shall not notice."""
-    tree, wanted = _tree(environment, name), release.tree(record["files"])
+    tree, wanted = _tree(environment, release.digest(record)), release.tree(record["files"])
     folders = set()
-    # Sorted, so that a folder comes before what lies in it.
-    for path in _differing(tree, record):
+    # They are sorted, so that a folder comes before what lies in it.
+    for path in differing:
         place, entry = os.path.join(tree, path), wanted.get(path)
         if os.path.lexists(place):
             _keep(place, os.path.join(aside, path))
