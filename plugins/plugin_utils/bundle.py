@@ -13,6 +13,7 @@ from typing import Any
 from ansible_collections.tetra.platform.plugins.module_utils.model import (
     canonical,
     policy,
+    registry,
     release,
     service,
     service_reader,
@@ -27,6 +28,7 @@ from ansible_collections.tetra.platform.plugins.module_utils.model.errors import
     TetraError,
     raise_on_errors,
 )
+from ansible_collections.tetra.platform.plugins.module_utils.model.registry import PortValue
 from ansible_collections.tetra.platform.plugins.module_utils.model.service import Service
 from ansible_collections.tetra.platform.plugins.module_utils.model.values import Value
 from ansible_collections.tetra.platform.plugins.plugin_utils import overlay, secrets, template, toml_file
@@ -50,7 +52,7 @@ class Services:
     services: dict[str, Service]
     placement: dict[str, list[str]]
     once: list[str]
-    pins: dict[str, int]
+    pins: dict[str, PortValue]
     port_ranges: dict[str, str]
     environment: EnvironmentValues
     places: dict[tuple[str, str], tuple[str, int]]
@@ -81,7 +83,7 @@ def services(
     findings += _unknown_services(environment, reader.files)
     findings += _depends_findings(reader.services, reader.files)
     placement, once = _placed(source, reader.files, findings)
-    pins, ranges = _ports(source, env, aliases, reader.files, findings)
+    pins, ranges = _ports(source, env, aliases, {**reader.files, **_further_ports(reader)}, findings)
     findings += secrets.plain_findings(reader.services, reader.places, environment, protected)
     findings += secrets.file_findings(source, protected)
     raise_on_errors(findings)
@@ -94,14 +96,14 @@ def build(
     source: Source,
     env: str,
     services: Services,
-    ports: Mapping[str, int],
+    ports: Mapping[str, PortValue],
     secret_digests: Mapping[str, str],
     secrets_key: str | None,
 ) -> Built:
     """Make the release of a bundle for one environment.
 
     :param services: what :func:`services` returned for the same source and environment.
-    :param ports: service to its port; a service without one is left out.
+    :param ports: as ``ports.allocate`` returns them.
     :param secret_digests: name of a secret to its keyed digest, made on the hosts.
     :param secrets_key: the id of the key that the digests were made with.
     :raises TetraError: for templates that cannot be rendered, and for secrets without a digest.
@@ -150,10 +152,10 @@ def _used_digests(services: Mapping[str, Service], digests: Mapping[str, str]) -
 
 
 def _service_entry(
-    found: Service, ports: Mapping[str, int], files: Mapping[str, Mapping[str, Any]], digests: Mapping[str, str]
+    found: Service, ports: Mapping[str, PortValue], files: Mapping[str, Mapping[str, Any]], digests: Mapping[str, str]
 ) -> dict[str, Any]:
     wire = found.to_wire()
-    own = {"main": ports[found.name]} if found.name in ports else {}
+    own = release.ports_of_service(ports, found.name)
     digest = release.service_digest(wire, own, files, digests)
     return {"digest": digest, "definition": wire, "ports": own}
 
@@ -170,14 +172,22 @@ def _template_texts(source: Source) -> dict[str, str]:
     return texts
 
 
-def _template_values(source: Source, env: str, services: Services, ports: Mapping[str, int]) -> dict[str, Any]:
+def _template_values(
+    source: Source, env: str, services: Services, ports: Mapping[str, PortValue]
+) -> dict[str, Any]:
     """What templates may name: the environment's values, and where the services of the organization listen."""
+    listens = {
+        name: {key: registry.number_of(value) for key, value in release.ports_of_service(ports, name).items()}
+        for name in services.services
+    }
     return {
         **services.environment.values,
         "org": source.org.name,
         "env": env,
-        "services": {name: {"port": ports.get(name)} for name in services.services},
-        "ports": {name: ports[name] for name in services.services if name in ports},
+        "services": {
+            name: {"port": found.get(release.MAIN_PORT), "ports": found} for name, found in listens.items()
+        },
+        "ports": {name: found[release.MAIN_PORT] for name, found in listens.items() if release.MAIN_PORT in found},
     }
 
 
@@ -356,10 +366,18 @@ def _placed(
     return placement, once
 
 
+def _further_ports(reader: _Reader) -> dict[str, str]:
+    """The ports that services have besides their first, by key, with the files that ask for them."""
+    return {key: reader.files[name] for name, found in reader.services.items() for key in found.port_requests()}
+
+
 def _ports(
     source: Source, env: str, aliases: Mapping[str, str], known: Mapping[str, str], findings: list[Finding]
-) -> tuple[dict[str, int], dict[str, str]]:
-    """What ``ports.toml`` of the organization says: service to port for one environment, environment to range."""
+) -> tuple[dict[str, PortValue], dict[str, str]]:
+    """What ``ports.toml`` of the organization says: key to port value for one environment, environment to range.
+
+    :param known: the keys that there are.
+    """
     if "ports.toml" not in source.files:
         return {}, {}
     try:
@@ -369,7 +387,7 @@ def _ports(
         return {}, {}
     findings += file.unknown_keys(_PORT_KEYS)
     table = file.subtable("ports", findings)
-    pins: dict[str, int] = {}
+    pins: dict[str, PortValue] = {}
     for name, value in table.items():
         if not isinstance(value, dict):
             _pin(file, ("ports", name), value, pins, known, findings)
@@ -391,21 +409,23 @@ def _pin(
     file: TomlFile,
     keys: tuple[str, ...],
     value: object,
-    pins: dict[str, int],
+    pins: dict[str, PortValue],
     known: Mapping[str, str],
     findings: list[Finding],
 ) -> None:
     """Keep one pin. The original leaves ``name = ""`` behind for a service that it took out."""
-    name = overlay.service_name(keys[-1])
+    service_name, slash, further = keys[-1].partition("/")
+    name = overlay.service_name(service_name) + slash + further.lower().replace("_", "-")
     key = ".".join(keys)
     if value == "":
         return
     try:
-        number = units.port(value if isinstance(value, int) else repr(value))
+        number = registry.port_value(value if isinstance(value, (int, str)) else repr(value))
     except TetraError as error:
         findings.append(file.error(keys, f"{key}: {error.message}", error.hint))
         return
     if name in known:
         pins[name] = number
     else:
-        findings.append(file.warning(keys, f"{key}: there is no such service", _suggestion(name, known)))
+        what = "port of a service" if slash else "service"
+        findings.append(file.warning(keys, f"{key}: there is no such {what}", _suggestion(name, known)))

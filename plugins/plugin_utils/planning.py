@@ -19,12 +19,14 @@ from ansible_collections.tetra.platform.plugins.module_utils.model import (
     placement,
     plan,
     ports,
-    ports_file,
     recovery,
+    registry,
     release,
     service,
 )
 from ansible_collections.tetra.platform.plugins.module_utils.model.errors import REFUSED, WARNING, Finding, TetraError
+from ansible_collections.tetra.platform.plugins.module_utils.model.port_space import HostPorts
+from ansible_collections.tetra.platform.plugins.module_utils.model.registry import PortValue
 from ansible_collections.tetra.platform.plugins.plugin_utils import bundle, secrets, source
 
 
@@ -151,7 +153,7 @@ def _resume(request: Mapping[str, Any], answers: Answers) -> Goal:
             release=wanted,
             services={name: entry["digest"] for name, entry in manifest["services"].items()},
             placement=recovery.placed(observed, computed, list(services.once), behind),
-            ports={name: entry["ports"]["main"] for name, entry in manifest["services"].items() if entry["ports"]},
+            ports=release.ports_of(manifest),
             secrets=manifest["secrets"],
             terms=fleet.Terms(**request["fleet"]),
         ),
@@ -233,17 +235,23 @@ def _unpack(data: bytes) -> dict[str, bytes]:
     return blobs
 
 
-def _hosts(observed: Mapping[str, Mapping[str, Any]]) -> dict[str, ports.HostPorts]:
+def _hosts(observed: Mapping[str, Mapping[str, Any]]) -> dict[str, HostPorts]:
     return {
-        name: ports.HostPorts(ports_file.Registry.from_wire(host["registry"]), host["listeners"], host["address"])
+        name: HostPorts(
+            registry.Registry.from_wire(host["registry"]),
+            host["listeners"],
+            host["address"],
+            host["released"],
+            (host["ephemeral"][0], host["ephemeral"][1]),
+        )
         for name, host in observed.items()
     }
 
 
 def ports_of(
-    services: bundle.Services, owner: str, wanted_range: str | None, hosts: Mapping[str, ports.HostPorts]
-) -> dict[str, int]:
-    """The port of each service that has one.
+    services: bundle.Services, owner: str, wanted_range: str | None, hosts: Mapping[str, HostPorts]
+) -> dict[str, PortValue]:
+    """The ports of the services, by key.
 
     :param owner: ``org/env``.
     :param wanted_range: ``port_range`` of the environment.
@@ -252,8 +260,9 @@ def ports_of(
     """
     port_range = ports.resolve_range(wanted_range, services.port_ranges, hosts, owner.partition("/")[2])
     wanted = [
-        ports.Request(name, found.port.kind, found.port.number, found.port.name, services.pins.get(name))
-        for name, found in services.services.items()
+        ports.Request(key, asked.kind, asked.number, asked.name, services.pins.get(key), asked.protocol)
+        for found in services.services.values()
+        for key, asked in found.port_requests().items()
     ]
     return ports.allocate(wanted, hosts, owner, port_range)
 
@@ -305,5 +314,5 @@ def _of_registries(observed: Mapping[str, Mapping[str, Any]]) -> list[Finding]:
     return [
         dataclasses.replace(found, message=f"{host}: {found.message}")
         for host in sorted(observed)
-        for found in ports_file.Registry.from_wire(observed[host]["registry"]).findings
+        for found in registry.Registry.from_wire(observed[host]["registry"]).findings
     ]

@@ -10,8 +10,10 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from ansible_collections.tetra.platform.plugins.module_utils.model import placement, policy, ports, ports_file
+from ansible_collections.tetra.platform.plugins.module_utils.model import placement, policy
 from ansible_collections.tetra.platform.plugins.module_utils.model.errors import ERROR, WARNING, Finding, TetraError
+from ansible_collections.tetra.platform.plugins.module_utils.model.port_space import HostPorts
+from ansible_collections.tetra.platform.plugins.module_utils.model.registry import PortValue, Registry
 from ansible_collections.tetra.platform.plugins.plugin_utils import bundle, planning, secrets, source
 from ansible_collections.tetra.platform.plugins.plugin_utils.source import Source
 
@@ -71,7 +73,10 @@ class _Look:
         found += services.findings
         _tried(found, lambda: self._placed(services))
         # Templates name ports, so that they are to be looked at as well takes some.
-        some = {name: 1 for name, one in services.services.items() if one.port.kind != "none"}
+        some: dict[str, PortValue] = {
+            key: 1 for one in services.services.values() for key, asked in one.port_requests().items()
+            if asked.kind != "none"
+        }  # fmt: skip
         allocated = _tried(found, lambda: self._ports(services))
         found += self._secrets(services)
         _tried(found, lambda: self._built(services, some if allocated is None else allocated))
@@ -85,9 +90,9 @@ class _Look:
         if groups:
             placement.place(list(services.services), services.placement, services.once, groups)
 
-    def _ports(self, services: bundle.Services) -> dict[str, int]:
+    def _ports(self, services: bundle.Services) -> dict[str, PortValue]:
         """The ports that hosts would give on which nothing else is."""
-        empty = ports.HostPorts(ports_file.Registry(), [], "")
+        empty = HostPorts(Registry(), [], "")
         owner = f"{self.org}/{self.environment.name}"
         hosts = dict.fromkeys(self.hosts or ["any"], empty)
         return planning.ports_of(services, owner, self.environment.port_range, hosts)
@@ -100,7 +105,7 @@ class _Look:
                 secrets.check_known, services.services, host.secrets, name, services.places))
         return [dataclasses.replace(finding, severity=WARNING) for finding in found]
 
-    def _built(self, services: bundle.Services, allocated: Mapping[str, int]) -> None:
+    def _built(self, services: bundle.Services, allocated: Mapping[str, PortValue]) -> None:
         digests = dict.fromkeys(secrets.used(services.services), _NO_DIGEST)
         bundle.build(self.origin, self.environment.name, services, allocated, digests, None)
 

@@ -9,7 +9,7 @@ import tomllib
 
 import pytest
 import tomlkit
-from ansible_collections.tetra.platform.plugins.module_utils.model import ports_file, toml_text
+from ansible_collections.tetra.platform.plugins.module_utils.model import ports_edit, ports_file, toml_text
 from ansible_collections.tetra.platform.plugins.module_utils.model.errors import TetraError
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -129,7 +129,7 @@ def test_what_we_write_is_toml_that_says_what_was_meant(text, changes):
     before = parsed(text)
     if before is None:
         return
-    edited = ports_file.edit(text, changes)
+    edited = ports_edit.edit(text, changes)
     names, owned, reserved = meaning(tomllib.loads(edited))
     names_before, owned_before, reserved_before = meaning(before)
     assert names == _merged(names_before, changes["names"])
@@ -150,7 +150,7 @@ def test_every_comment_of_a_line_that_stays_is_kept(text, changes):
     if parsed(text) is None:
         return
     keep = {kind: _without_removals(values) for kind, values in changes.items() if kind != "reserved"}
-    edited = ports_file.edit(text, keep)
+    edited = ports_edit.edit(text, keep)
     assert [line.strip() for line in text.split("\n") if line.strip().startswith("#")] == [
         line.strip() for line in edited.split("\n") if line.strip().startswith("#") and "Which name owns" not in line
     ]
@@ -174,7 +174,7 @@ def test_a_changed_port_gives_the_text_that_tomlkit_gives(text, data):
     port = data.draw(PORTS.filter(lambda number: number != names[name]))
     document = tomlkit.parse(text)
     document["ports"][name] = port
-    assert ports_file.edit(text, {"names": {name: port}}) == tomlkit.dumps(document)
+    assert ports_edit.edit(text, {"names": {name: port}}) == tomlkit.dumps(document)
 
 
 @pytest.mark.parametrize(
@@ -196,7 +196,7 @@ def test_a_changed_port_gives_the_text_that_tomlkit_gives(text, data):
 )
 def test_a_new_service_leaves_valid_toml_or_is_refused(text):
     try:
-        edited = ports_file.edit(text, {"owned": {"tetra/dev": {"api": 4100}}})
+        edited = ports_edit.edit(text, {"owned": {"tetra/dev": {"api": 4100}}})
     except TetraError as error:
         assert error.hint
     else:

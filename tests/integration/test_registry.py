@@ -74,7 +74,7 @@ def test_of_many_writers_at_once_every_change_survives(tetra_dir):
         writer.stdin.write("go\n")
         writer.stdin.close()
     assert [writer.wait(60) for writer in writers] == [0] * len(writers)
-    owned = registry.load(tetra_dir).owned
+    owned = registry.load(tetra_dir).registry.owned
     found = {service: port for services in owned.values() for service, port in services.items()}
     assert found == {f"s{number}-{turn}": 5000 + 10 * number + turn for number in range(8) for turn in range(3)}
     assert sorted(os.listdir(Path(tetra_dir, "config"))) == ["ports.lock", "ports.toml"]
@@ -90,12 +90,12 @@ def test_a_writer_waits_for_the_lock(tetra_dir, file, monkeypatch):
 
 
 def test_a_registry_that_is_not_there_is_empty(tetra_dir):
-    assert registry.load(tetra_dir).names == {}
+    assert registry.load(tetra_dir).registry.names == {}
 
 
 def test_a_change_gives_back_what_the_registry_says_then(tetra_dir, file):
     assert registry.change(tetra_dir, {"names": {"arcade": None}}).names == {"devpages": 4000}
-    assert registry.load(tetra_dir).names == {"devpages": 4000}
+    assert registry.load(tetra_dir).registry.names == {"devpages": 4000}
 
 
 def test_a_change_that_changes_nothing_does_not_write(tetra_dir, file):
@@ -141,13 +141,13 @@ def test_reserving_refuses_what_somebody_else_got_in_between(tetra_dir):
     host = socket.gethostname()
     assert caught.value.code == REFUSED
     assert caught.value.message == f"port 4100 of service web belongs to acme/dev/api in the registry of host {host}"
-    assert registry.load(tetra_dir).owned == {"acme/dev": {"api": 4100}}
+    assert registry.load(tetra_dir).registry.owned == {"acme/dev": {"api": 4100}}
 
 
 def test_an_environment_may_exchange_ports_between_its_services(tetra_dir):
     registry.reserve(tetra_dir, "acme/dev", {"api": 4100, "web": 4200})
     registry.reserve(tetra_dir, "acme/dev", {"api": 4200, "web": 4100})
-    assert registry.load(tetra_dir).owned == {"acme/dev": {"api": 4200, "web": 4100}}
+    assert registry.load(tetra_dir).registry.owned == {"acme/dev": {"api": 4200, "web": 4100}}
 
 
 def operate(tetra_dir, check=False, **request):
@@ -197,14 +197,14 @@ def test_check_mode_on_a_host_that_has_nothing_makes_nothing(tmp_path):
 def test_a_host_that_has_nothing_gets_its_registry(tmp_path):
     missing = os.fspath(tmp_path / "var" / "tetra")
     assert operate(missing, ports={"api": 4100})["ports"] == {"api": 4100}
-    assert registry.load(missing).names == {"api": 4100}
+    assert registry.load(missing).registry.names == {"api": 4100}
 
 
 def test_exclusive_removes_plain_names_that_are_not_listed(tetra_dir, file):
     registry.change(tetra_dir, {"owned": {"acme/dev": {"api": 4300}}})
     result = operate(tetra_dir, ports={"arcade": 8400, "new": "auto"}, exclusive=True)
     assert result["ports"] == {"arcade": 8400, "new": 28100}
-    assert registry.load(tetra_dir).owned == {"acme/dev": {"api": 4300}}
+    assert registry.load(tetra_dir).registry.owned == {"acme/dev": {"api": 4300}}
 
 
 def test_auto_takes_the_lowest_port_that_nobody_has(tetra_dir, file):
@@ -237,10 +237,11 @@ def test_every_port_that_cannot_be_had_is_named_in_one_error(tetra_dir, file):
     with pytest.raises(TetraError) as caught:
         operate(tetra_dir, ports={"a": 22, "b": 4000, "c": 4300, "d": 4400, "e": 4400, "new": 4500})
     assert caught.value.code == INVALID
+    host = socket.gethostname()
     assert caught.value.message.split("\n") == [
-        "port 22 of a is reserved",
-        "port 4000 of b belongs to devpages",
-        "port 4300 of c belongs to acme/dev/api",
+        f"port 22 of a is reserved on host {host} ([reserved] system)",
+        f"port 4000 of b belongs to devpages in the registry of host {host}",
+        f"port 4300 of c belongs to acme/dev/api in the registry of host {host}",
         "names d and e both want port 4400",
     ]
     assert file.read_text() == before

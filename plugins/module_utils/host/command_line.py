@@ -21,7 +21,7 @@ from typing import Any, NoReturn
 
 from ..model import canonical, listing, lookup, table, transaction, units
 from ..model.errors import ERROR, INVALID, REFUSED, TetraError
-from . import doctor, evidence, journal, observation, running, sockets
+from . import doctor, evidence, journal, observation, running
 from . import settings as settings_file
 from .layout import Environment, Home
 from .operations import deployment, index, ports
@@ -371,7 +371,6 @@ def _ports(home: Home, options: argparse.Namespace) -> Answer:
     places = [f"{one.org}/{one.env}" for one in _environments(home, options)]
     found = ports.port_registry_info(_request(home, "", ""))
     listeners = found["listeners"]
-    sockets.name_owners(listeners, _pids(home))
     rows = [(owner, name, port) for owner, names in found["ports"]["owned"].items() for name, port in names.items()
             if owner in places or not (options.org or options.env)]
     if not (options.org or options.env):
@@ -383,19 +382,6 @@ def _ports(home: Home, options: argparse.Namespace) -> Answer:
     document = {"ports": registered, **{key: found[key] for key in ("ranges", "reserved", "findings")}}
     remarks = [table.printable(f"{one['severity']}: {one['message']}") for one in found["findings"]]
     return Answer(document, "\n".join([_rows(listing.ports(registered), "no port is registered"), *remarks]))
-
-
-def _pids(home: Home) -> dict[int, str]:
-    """The processes of all services, as far as this user may know them."""
-    result = {}
-    for environment in home.environments():
-        try:
-            services = running.observe(open_scope(home.root, environment.org, environment.env))
-        except (*_DAMAGE, OSError):
-            continue
-        place = f"{environment.org}/{environment.env}"
-        result.update({one["pid"]: f"{place}/{name}" for name, one in services.items() if one["pid"]})
-    return result
 
 
 def _history(home: Home, options: argparse.Namespace) -> Answer:

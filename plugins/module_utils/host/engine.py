@@ -353,9 +353,23 @@ def _finish_confirmed(scope: Scope, found: Transaction) -> None:
     cause = Cause(record["reason"], verdict=False)
     if record["action"] == "rollback" and record["from_bundle"]:
         _put_on_hold(scope, record["from_bundle"], found.identity, Cause(f"rolled back by {record['actor']}", True))
+    _give_up_ports(scope, record)
     _journal(scope, found, transaction.CONFIRMED, cause)
     _disarm(scope, found.identity)
     retain(scope, record["keep"])
+
+
+def _give_up_ports(scope: Scope, record: Mapping[str, Any]) -> None:
+    """Free the ports that the release before had and this one has not."""
+    # What cannot be freed stays reserved, which harms nobody; the release runs and is confirmed in any case.
+    with contextlib.suppress(TetraError, OSError):
+        after = running.ports(scope, record["to"])
+        gone = [key for key in running.ports(scope, record["from"]) if key not in after]
+        if gone or record["ports_before"]:
+            # A host that goes forward does not wait until the registry is loaded.
+            from . import reservations
+
+            reservations.settle(scope, gone)
 
 
 def retain(scope: Scope, keep: int) -> None:

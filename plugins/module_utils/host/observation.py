@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..model import transaction
+from ..model.registry import TCP, UDP, number_of, protocol_of
+from ..model.release import ports_of
 from . import drift, holds, journal, membership, registry, running, sockets, store, transactions
 from .scope import Scope
 
@@ -24,6 +26,7 @@ def observe(scope: Scope) -> dict[str, Any]:
     transaction_now = _open_transaction(scope)
     # In the middle of a transaction a host is what neither release says.
     drifts = [] if transaction_now else drift.examine(scope, services)
+    known = registry.load(scope.home.root)
     for service in services.values():
         service["url"] = url(scope, service)
     return {
@@ -42,7 +45,9 @@ def observe(scope: Scope) -> dict[str, Any]:
         "releases": releases,
         "services": services,
         "drift": drifts,
-        "registry": registry.load(scope.home.root).to_wire(),
+        "registry": known.registry.to_wire(),
+        "released": known.released,
+        "ephemeral": list(known.ephemeral),
         "listeners": _listeners(scope, services),
         "blobs": store.blobs(environment),
         "last": _last(records),
@@ -51,15 +56,18 @@ def observe(scope: Scope) -> dict[str, Any]:
 
 def url(scope: Scope, service: Mapping[str, Any]) -> str:
     """Where a service answers, or nothing for one without a port."""
-    port = service["ports"].get("main")
-    return f"http://{scope.settings.address or '127.0.0.1'}:{port}" if port else ""
+    value = service["ports"].get("main")
+    if value is None:
+        return ""
+    scheme = "http" if protocol_of(value) == TCP else UDP
+    return f"{scheme}://{scope.settings.address or '127.0.0.1'}:{number_of(value)}"
 
 
 def _summary(scope: Scope, name: str, manifest: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "bundle": manifest["bundle"],
         "services": {service: entry["digest"] for service, entry in manifest["services"].items()},
-        "ports": {s: e["ports"]["main"] for s, e in manifest["services"].items() if "main" in e["ports"]},
+        "ports": ports_of(manifest),
         "secrets": manifest["secrets"],
         "secrets_key": manifest["secrets_key"],
         "placed": running.placed(scope, name),

@@ -130,6 +130,9 @@ def _sample(
 
 
 def _own(scope: Scope, record: Mapping[str, Any], pid: int) -> bool:
-    """Whether the answer came from the service itself and not from somebody who took its port."""
+    """Whether the answer came from the service itself and not from somebody who took its port.
+
+    Nobody connects to UDP, so of such a port only its process says that it is there.
+    """
     port = record["ports"].get("main")
-    return port is None or sockets.listening_pid(scope.settings.address, port, {pid})
+    return not isinstance(port, int) or sockets.listening_pid(scope.settings.address, port, {pid})

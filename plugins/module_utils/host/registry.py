@@ -8,32 +8,40 @@ import dataclasses
 import os
 import socket
 import stat
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any
 
-from ..model import ports, ports_file
+from ..model import ports, ports_edit, ports_file, released
 from ..model.errors import REFUSED, TetraError
-from ..model.ports_file import Registry
+from ..model.port_space import HostPorts
+from ..model.registry import PortValue, Registry
 from . import durable
 from .layout import Home
 
 _LOCK_TIMEOUT = 30.0
-_LARGEST = 1024 * 1024
+_LARGEST = 16 * 1024 * 1024
+_RELEASED_FORMAT = 1
 
 
 @dataclasses.dataclass(frozen=True)
 class Update:
-    """A change of a registry file: its text before and after, and what it says after."""
+    """A change of a registry file: its text before and after, and what each says."""
 
     before: str
     after: str
+    said: Registry
     registry: Registry
 
     @property
     def changed(self) -> bool:
         """Whether the texts differ."""
         return self.before != self.after
+
+
+Decide = Callable[[HostPorts], Mapping[str, Any]]
+"""What a registry says and what else the host knows, without listeners, to the changes that shall be made."""
 
 
 def default_path(tetra_dir: str) -> str:
@@ -67,44 +75,64 @@ def read_text(path: str) -> str:
                          code=REFUSED) from error
 
 
-def load(tetra_dir: str) -> Registry:
-    """What the registry of a host says."""
+def load(tetra_dir: str) -> HostPorts:
+    """What the registry of a host says, and which ports were given up a short while ago; listeners are left aside."""
     return read_file(default_path(tetra_dir))
 
 
-def read_file(path: str) -> Registry:
-    """What a registry file says; nothing when there is none."""
-    return ports_file.read(read_text(path), path)
+def read_file(path: str) -> HostPorts:
+    """As :func:`load`, of a registry file; nothing when there is none."""
+    return _known(path, ports_file.read(read_text(path), path))
+
+
+def _known(path: str, said: Registry) -> HostPorts:
+    return HostPorts(said, (), "", released.known(_read_released(path), time.time()))
 
 
 def change(tetra_dir: str, changes: Mapping[str, Any]) -> Registry:
-    """Change the registry of a host; see ``model.ports_file.edit``. Nothing is written when nothing changes.
+    """Change the registry of a host; see ``model.ports_edit.edit``. Nothing is written when nothing changes.
 
     :returns: what the registry says then.
     """
-    return update_file(default_path(tetra_dir), lambda _registry: changes).registry
+    return update_file(default_path(tetra_dir), lambda _known: changes).registry
 
 
-def reserve(tetra_dir: str, owner: str, wanted: Mapping[str, int]) -> Registry:
+def reserve(tetra_dir: str, owner: str, wanted: Mapping[str, PortValue]) -> Registry:
     """Give ports to services of an environment, unless somebody else got one of them since it was planned.
 
+    The ports that these services had before are held for them until :func:`settle` or :func:`change`.
+
     :param owner: ``org/env``.
-    :param wanted: service to port.
+    :param wanted: key to port value.
     :raises TetraError: code ``refused``, listing every port that is reserved or belongs to somebody else.
     """
 
-    def changes(registry: Registry) -> Mapping[str, Any]:
-        ports.check_registered(registry, owner, wanted, socket.gethostname())
+    def changes(known: HostPorts) -> Mapping[str, Any]:
+        ports.check_registered(known, owner, wanted, socket.gethostname())
         return {"owned": {owner: dict(wanted)}}
 
-    return update_file(default_path(tetra_dir), changes).registry
+    return update_file(default_path(tetra_dir), changes, held=True).registry
 
 
-def update_file(path: str, decide: Callable[[Registry], Mapping[str, Any]]) -> Update:
+def settle(tetra_dir: str, owner: str, gone: Iterable[str]) -> None:
+    """Free the ports of services that an environment does not have any more, and what was held for it.
+
+    :param owner: ``org/env``.
+    :param gone: keys.
+    """
+    path = default_path(tetra_dir)
+    cooldown = update_file(path, lambda _known: {"owned": {owner: dict.fromkeys(gone)}}).registry.cooldown
+    with locked(path):
+        before = _read_released(path)
+        _write_released(path, before, released.settled(before, owner, time.time(), cooldown))
+
+
+def update_file(path: str, decide: Decide, held: bool = False) -> Update:
     """Change a registry file under its lock, keeping its mode and owner.
 
-    :param decide: what the file says now to the changes that shall be made; called while the lock is held.
-    :raises TetraError: as ``decide`` and ``model.ports_file.edit`` do, or when the file cannot be written.
+    :param decide: called while the lock is held.
+    :param held: whether a transaction may have to go back to the ports that are given up.
+    :raises TetraError: as ``decide`` and ``model.ports_edit.edit`` do, or when the file cannot be written.
     """
     # A link stays a link: what it names is changed.
     real = os.path.realpath(path)
@@ -113,6 +141,9 @@ def update_file(path: str, decide: Callable[[Registry], Mapping[str, Any]]) -> U
         with locked(real):
             update = preview_file(path, decide)
             if update.changed:
+                # A port is in the one file or in the other at any time, so nobody takes it in between.
+                old = _read_released(real)
+                _write_released(real, old, released.after(old, update.said, update.registry, time.time(), held))
                 _write(real, update.after)
     except OSError as error:
         raise TetraError(f"{path} cannot be written: {error.strerror}", hint="check who may write to its folder",
@@ -120,16 +151,44 @@ def update_file(path: str, decide: Callable[[Registry], Mapping[str, Any]]) -> U
     return update
 
 
-def preview_file(path: str, decide: Callable[[Registry], Mapping[str, Any]]) -> Update:
+def preview_file(path: str, decide: Decide) -> Update:
     """What :func:`update_file` would do now; nothing is written."""
-    before = read_text(path)
-    after = ports_file.edit(before, decide(ports_file.read(before, path)), path)
-    return Update(before, after, ports_file.read(after, path))
+    text = read_text(path)
+    said = ports_file.read(text, path)
+    after, registry = ports_edit.revise(text, said, decide(_known(path, said)), path)
+    return Update(text, after, said, registry)
 
 
 def locked(path: str) -> AbstractContextManager[None]:
     """The lock under which one run at a time changes a registry file."""
     return durable.lock(f"{os.path.splitext(path)[0]}.lock", timeout=_LOCK_TIMEOUT)
+
+
+def _read_released(path: str) -> dict[str, Any]:
+    """The released ports beside a registry file."""
+    try:
+        found = durable.read_record(_released_path(path), _RELEASED_FORMAT)["released"]
+    except FileNotFoundError:
+        return {}
+    if not isinstance(found, dict) or not all(map(_is_released, found.values())):
+        raise TetraError(f"{_released_path(path)} is damaged", hint="remove it: freed ports then do not rest",
+                         code=REFUSED)
+    return found
+
+
+def _is_released(record: object) -> bool:
+    return isinstance(record, dict) and isinstance(record.get("by"), str) and isinstance(record.get("held"), bool) and (
+        isinstance(record.get("until"), (int, float))
+    )
+
+
+def _write_released(path: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
+    if after != before:
+        durable.write_json(_released_path(path), {"format": _RELEASED_FORMAT, "released": after})
+
+
+def _released_path(path: str) -> str:
+    return f"{os.path.splitext(os.path.realpath(path))[0]}.released.json"
 
 
 def make_folder(path: str) -> None:

@@ -1,13 +1,16 @@
 # Copyright: tetra.platform contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Ports of an environment in the registry of the host: reserved when a release is staged, given back on a revert."""
+"""Ports of an environment in the registry of the host: reserved when a release is staged, given back on a revert, freed
+when a release without them is confirmed."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ..model import registry as words
 from ..model.errors import REFUSED, TetraError
+from ..model.registry import PortValue
 from . import registry, sockets
 from .scope import Scope
 
@@ -17,37 +20,43 @@ def owner(scope: Scope) -> str:
     return f"{scope.org}/{scope.env}"
 
 
-def check_free(scope: Scope, ports: Mapping[str, int], running: Mapping[str, Mapping[str, Any]]) -> None:
+def check_free(scope: Scope, ports: Mapping[str, PortValue], running: Mapping[str, Mapping[str, Any]]) -> None:
     """Refuse ports that another program holds; a port that the service itself already serves on is fine.
 
-    :param ports: service to port.
+    :param ports: key to port value.
     :param running: what runs now, as ``host.running.observe`` returns it.
     :raises TetraError: code ``refused``, naming every port that is taken.
     """
-    own = {service["ports"].get("main") for service in running.values() if service["running"]}
+    own = {value for service in running.values() if service["running"] for value in service["ports"].values()}
     taken = []
-    for service, port in sorted(ports.items()):
-        reason = None if port in own else sockets.can_bind(scope.settings.address, port)
+    for key, value in sorted(ports.items()):
+        number, protocol = words.number_of(value), words.protocol_of(value)
+        reason = None if value in own else sockets.can_bind(scope.settings.address, number, protocol)
         if reason:
-            taken.append(f"port {port} of service {service} is taken: {reason}")
+            taken.append(f"port {value} of service {key} is taken: {reason}")
     if taken:
         raise TetraError("\n".join(taken), hint="stop the program that listens there, or choose another port",
                          code=REFUSED)
 
 
-def before(scope: Scope, ports: Mapping[str, int]) -> dict[str, int | None]:
-    """What the registry holds now for the services whose ports are about to be reserved."""
-    owned = registry.load(scope.home.root).owned.get(owner(scope), {})
-    return {service: owned.get(service) for service in ports if owned.get(service) != ports[service]}
+def before(scope: Scope, ports: Mapping[str, PortValue]) -> dict[str, PortValue | None]:
+    """What the registry holds now for those whose ports are about to be reserved, by key."""
+    owned = registry.load(scope.home.root).registry.owned.get(owner(scope), {})
+    return {key: owned.get(key) for key in ports if owned.get(key) != ports[key]}
 
 
-def reserve(scope: Scope, ports: Mapping[str, int]) -> None:
+def reserve(scope: Scope, ports: Mapping[str, PortValue]) -> None:
     """Write the ports of a release into the registry."""
     if ports:
         registry.reserve(scope.home.root, owner(scope), ports)
 
 
-def restore(scope: Scope, ports_before: Mapping[str, int | None]) -> None:
+def settle(scope: Scope, gone: Iterable[str]) -> None:
+    """Free the ports of services that a confirmed release does not have, and those that it moved away from."""
+    registry.settle(scope.home.root, owner(scope), gone)
+
+
+def restore(scope: Scope, ports_before: Mapping[str, PortValue | None]) -> None:
     """Put the registry back to what it held before a transaction reserved its ports."""
     if ports_before:
         registry.change(scope.home.root, {"owned": {owner(scope): dict(ports_before)}})

@@ -12,6 +12,8 @@ from typing import Any
 
 from ..model import canonical, launch_script, plan, seal, values
 from ..model.errors import REFUSED, TetraError
+from ..model.registry import PortValue, number_of, service_of
+from ..model.release import ports_of
 from ..model.service import Service
 from . import accounts, durable, store
 from .scope import Scope
@@ -81,6 +83,15 @@ def actions(scope: Scope, release: str | None, drifted: Collection[str] = ()) ->
 def placed(scope: Scope, release: str | None) -> list[str]:
     """The services of a release that this host runs."""
     return store.private(scope.environment, release)["services"] if release else []
+
+
+def ports(scope: Scope, release: str | None) -> dict[str, PortValue]:
+    """The ports that services of a release have on this host, by their key in the port registry."""
+    if release is None:
+        return {}
+    here = placed(scope, release)
+    return {key: value for key, value in ports_of(store.manifest(scope.environment, release)).items()
+            if service_of(key) in here}
 
 
 def _wanted(scope: Scope, release: str | None) -> dict[str, str]:
@@ -168,7 +179,7 @@ def _unit_spec(scope: Scope, name: str, record: Mapping[str, Any]) -> UnitSpec:
         memory_limit=limits.get("memory"),
         cpu_limit=limits.get("cpu"),
         hardening=limits.get("hardening", "none"),
-        low_port=0 < record["ports"].get("main", 0) < _UNPRIVILEGED,
+        low_port=any(number_of(value) < _UNPRIVILEGED for value in record["ports"].values()),
     )
 
 
@@ -231,9 +242,12 @@ def launch_file(
     }
 
 
-def host_variables(scope: Scope, release: str, name: str, ports: Mapping[str, int], user: str = "") -> dict[str, str]:
+def host_variables(
+    scope: Scope, release: str, name: str, ports: Mapping[str, PortValue], user: str = ""
+) -> dict[str, str]:
     """The variables that every process of an environment is given by the host it runs on.
 
+    :param ports: ``main`` and the names of further ports to port values.
     :param user: who the service runs as; empty for the user of this process.
     :raises TetraError: code ``refused`` when the host has no such user.
     """
@@ -254,8 +268,9 @@ def host_variables(scope: Scope, release: str, name: str, ports: Mapping[str, in
         "HOST": scope.settings.address or "0.0.0.0",
         "TSM_NAME": name,
     }
-    if "main" in ports:
-        variables["PORT"] = variables["TSM_PORT"] = str(ports["main"])
+    for key, value in ports.items():
+        names = values.PORT_VARIABLES if key == "main" else [values.port_variable(key)]
+        variables.update(dict.fromkeys(names, str(number_of(value))))
     return variables
 
 

@@ -29,7 +29,7 @@ class _Socket(NamedTuple):
     inode: int
 
 
-def listeners() -> list[dict[str, Any]]:
+def listeners(registered: Collection[int] = ()) -> list[dict[str, Any]]:
     """Every TCP listener, by port and address.
 
     :returns: ``address`` (an IPv4 address that is mapped into IPv6 as IPv4), ``port``, ``pid`` (of several processes
@@ -41,7 +41,8 @@ def listeners() -> list[dict[str, Any]]:
     result = []
     for one in sorted(set(found)):
         pid = _eldest(holders.get(one.inode, set()))
-        result.append({"address": one.address, "port": one.port, "pid": pid, "command": _command(pid), "owner": None})
+        result.append({"address": one.address, "port": one.port, "protocol": "tcp", "ipv6_only": False, "pid": pid,
+                       "command": _command(pid), "owner": None})
     return result
 
 
@@ -81,7 +82,7 @@ def _answering(address: str, port: int) -> list[_Socket]:
     return exact or [one for one in found if one.address in _WILDCARDS]
 
 
-def can_bind(address: str, port: int) -> str | None:
+def can_bind(address: str, port: int, protocol: str = "tcp") -> str | None:
     """Why a service could not listen on an address and a port now; None when it could.
 
     :param address: empty for every address of the host, IPv4 and IPv6.

@@ -14,6 +14,7 @@ from typing import Any
 
 from ..model import pack, plan, release, transaction
 from ..model.errors import REFUSED, TetraError
+from ..model.registry import PortValue, service_of
 from . import admission, engine, evidence, holds, journal, reservations, running, store, transactions
 from .scope import Scope
 
@@ -47,7 +48,7 @@ def stage(scope: Scope, identity: str, request: Mapping[str, Any]) -> dict[str, 
         _check_space(scope, request)
         stored = _take_pack(scope, request)
         _add(scope, identity, request, manifest)
-        ports = {name: record["ports"][name] for name in request["services"] if name in record["ports"]}
+        ports = {key: value for key, value in record["ports"].items() if service_of(key) in request["services"]}
         reservations.check_free(scope, ports, running.observe(scope))
         ports_before = reservations.before(scope, ports)
         transactions.create(environment, _record(scope, identity, request, ports_before))
@@ -125,7 +126,7 @@ def _add(scope: Scope, identity: str, request: Mapping[str, Any], manifest: Mapp
 
 
 def _record(
-    scope: Scope, identity: str, request: Mapping[str, Any], ports_before: Mapping[str, int | None]
+    scope: Scope, identity: str, request: Mapping[str, Any], ports_before: Mapping[str, PortValue | None]
 ) -> dict[str, Any]:
     record = request["plan"]
     current = store.current(scope.environment)

@@ -229,7 +229,9 @@ class _Scope:
             return self.values[name]
         if name in SYMBOLIC:
             return values.variable(name)
-        return self.variables.get(name)
+        # Whether the service has such a port is known when the whole file is.
+        further = values.variable(name) if values.is_port_variable(name) else None
+        return self.variables.get(name, further)
 
     def names(self) -> Iterable[str]:
         return {*self.values, *SYMBOLIC, *self.variables}

@@ -14,6 +14,7 @@ from typing import Any
 
 from . import canonical, fleet, table, units
 from .errors import REFUSED, TetraError
+from .registry import PortValue, service_of
 
 FORMAT = 1
 
@@ -45,7 +46,7 @@ class Desired:
     release: str
     services: Mapping[str, str]
     placement: Mapping[str, list[str]]
-    ports: Mapping[str, int]
+    ports: Mapping[str, PortValue]
     secrets: Mapping[str, str]
     source: str | None = None
     terms: fleet.Terms = fleet.Terms()
@@ -243,9 +244,9 @@ def summary(record: Mapping[str, Any]) -> str:
     for name, host in record["hosts"].items():
         lines.append(f"{name}: {(host['from'] or 'nothing')[:12]} -> {host['to'][:12]}")
         for service, action in host["services"].items():
-            port = record["ports"].get(service)
+            ports = ", ".join(str(value) for key, value in record["ports"].items() if service_of(key) == service)
             unit = units.process_unit(record["org"], record["env"], service)
-            lines.append(f"  {service}: {action} ({f'port {port}, ' if port else ''}unit {unit})")
+            lines.append(f"  {service}: {action} ({f'port {ports}, ' if ports else ''}unit {unit})")
         lines += [table.printable(f"  put right, {text}") for text in host["repairs"]]
     return "\n".join(lines) + "\n"
 

@@ -13,12 +13,15 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from . import canonical, pack, units, values
+from . import canonical, pack, registry, units, values
 from .errors import TetraError
+from .registry import PortValue
 
 FORMAT = 1
 MAX_FILES = 10_000
 MAX_TOTAL = 4 * 1024**3
+MAIN_PORT = "main"
+"""What a manifest calls the one port that a service has, or the first of several."""
 
 _MAX_PATH = 4096
 # What Linux takes as one part of a path, and how many links it follows on the way to a file.
@@ -215,11 +218,28 @@ def _check_service(name: str, service: Mapping[str, Any]) -> None:
     definition, ports = service["definition"], service["ports"]
     if not isinstance(definition, Mapping) or definition.get("name") != name:
         raise TetraError(f"service {name} does not have a definition of its name")
-    if not isinstance(ports, Mapping) or set(ports) - {"main"}:
-        raise TetraError(f"service {name}: its ports are {ports!r}", hint="there is one port, main, or none")
-    for port in ports.values():
-        if isinstance(port, bool) or not isinstance(port, int) or not 0 < port < 65536:
-            raise TetraError(f"service {name}: port {port!r} is not one of 1 to 65535")
+    if not isinstance(ports, Mapping):
+        raise TetraError(f"service {name}: its ports are {ports!r}", hint="there is main, and further ones by name")
+    for key, value in ports.items():
+        units.check_name(f"port of service {name}", str(key))
+        if not registry.is_port_value(value):
+            raise TetraError(f"service {name}: port {value!r} is not one of 1 to 65535")
+
+
+def ports_of(manifest: Mapping[str, Any]) -> dict[str, PortValue]:
+    """All ports of a release by their key in the port registry: ``service``, or ``service/name``."""
+    return {
+        service if name == MAIN_PORT else f"{service}/{name}": value
+        for service, entry in manifest["services"].items()
+        for name, value in entry["ports"].items()
+    }
+
+
+def ports_of_service(ports: Mapping[str, PortValue], service: str) -> dict[str, PortValue]:
+    """The ports of one service as its entry in a manifest has them: the way back from :func:`ports_of`."""
+    own = {MAIN_PORT: ports[service]} if service in ports else {}
+    further = {key.partition("/")[2]: value for key, value in ports.items() if key.startswith(f"{service}/")}
+    return {**own, **further}
 
 
 def follow(path: str, files: Mapping[str, Mapping[str, Any]]) -> str:
@@ -255,7 +275,7 @@ def follow(path: str, files: Mapping[str, Mapping[str, Any]]) -> str:
 
 def service_digest(
     definition: Mapping[str, Any],
-    ports: Mapping[str, int],
+    ports: Mapping[str, PortValue],
     files: Mapping[str, Mapping[str, Any]],
     secrets: Mapping[str, str],
 ) -> str:

@@ -17,12 +17,12 @@ from .values import Value
 HONOURED = frozenset({
     "NAME", "COMMAND", "ARGS", "CWD", "PORT", "ENV", "ENV_FILE", "ENV_FILES", "PRE_COMMAND", "PRE_START", "DEPENDS",
     "HEALTH_CHECK", "HEALTH_INTERVAL", "HEALTH_TIMEOUT", "HEALTH_RETRIES", "HEALTH_START_PERIOD", "MIN_HEALTHY",
-    "AUTOSTART", "RESTART_ON_FAILURE", "RESTART_POLICY", "MAX_RESTARTS", "SECURITY_HARDENING", "USER",
-    "MEMORY_LIMIT", "CPU_LIMIT", "STOP_TIMEOUT", "DESCRIPTION",
+    "PORTS", "PORT_TYPE", "AUTOSTART", "RESTART_ON_FAILURE", "RESTART_POLICY", "MAX_RESTARTS", "SECURITY_HARDENING",
+    "USER", "MEMORY_LIMIT", "CPU_LIMIT", "STOP_TIMEOUT", "DESCRIPTION",
 })  # fmt: skip
 # What it knows from the original or keeps for later, and only reports.
 REPORTED = frozenset({
-    "PORTS", "PORT_TYPE", "DEPS", "ORG", "IMAGE", "ENV_SETUP", "AUTO_RELOAD", "WATCH_PATTERNS", "COUPLING_MODE",
+    "DEPS", "ORG", "IMAGE", "ENV_SETUP", "AUTO_RELOAD", "WATCH_PATTERNS", "COUPLING_MODE",
     "TDP_TOPIC",
 })  # fmt: skip
 RESTARTS = ("always", "on-failure", "no")
@@ -36,6 +36,7 @@ class Service:
     :param command: ``{"argv": [value, ...]}`` or ``{"shell": value}``.
     :param health: None, or ``kind`` ``http`` with ``url``, ``tcp`` with ``address`` and ``port``, ``command`` with
         ``command``; and ``interval``, ``timeout``, ``start_period``, ``retries``.
+    :param ports: further ports by name.
     :param unused: the keys that were given and that this version only reports.
     :param env_files: files of more variables, for whoever reads the definition; it does not travel. To use them, parse
         them like definitions and call ``from_definition`` again with their values added to the environment's.
@@ -62,11 +63,22 @@ class Service:
     image: str | None
     unused: list[str]
     env_files: list[Value] = dataclasses.field(default_factory=list, compare=False)
+    ports: dict[str, PortRequest] = dataclasses.field(default_factory=dict)
+
+    def port_requests(self) -> dict[str, PortRequest]:
+        """All ports that are asked for by their key in the port registry: the service, or ``service/name``."""
+        further = {f"{self.name}/{name}": request for name, request in self.ports.items()}
+        return {self.name: self.port, **further}
 
     def to_wire(self) -> dict[str, Any]:
         """The service as plain data; every key is there."""
         record = dataclasses.asdict(self)
-        return {key: record[key] for key in _WIRE}
+        wire = {key: record[key] for key in _WIRE}
+        wire["port"] = _port_to_wire(self.port)
+        # What a service does not use is left out, so that a version that knows more names it as one before did.
+        if self.ports:
+            wire["ports"] = {name: _port_to_wire(request) for name, request in self.ports.items()}
+        return wire
 
     @classmethod
     def from_wire(cls, record: Mapping[str, Any]) -> Service:
@@ -74,19 +86,33 @@ class Service:
 
         :raises TetraError: for a record with other keys, or with values of another kind.
         """
-        odd = set(_WIRE) ^ set(record)
+        further = record.get("ports", {})
+        odd = set(_WIRE) ^ (set(record) - {"ports"})
         odd |= {key for key in set(_WIRE) & set(record) if not isinstance(record[key], _WIRE[key])}
-        if "port" not in odd and set(record["port"]) != {"kind", "number", "name"}:
+        if "port" not in odd and not _is_port(record["port"]):
             odd.add("port")
+        if not isinstance(further, dict) or not all(map(_is_port, further.values())):
+            odd.add("ports")
         if odd:
             raise TetraError(
                 f"a service of another form: {', '.join(sorted(map(str, odd)))}",
                 hint="it was written by another version; use the same version of the collection everywhere",
             )
         fields = copy.deepcopy(dict(record))
-        return cls(**{**fields, "port": PortRequest(**fields["port"])})
+        ports = {name: PortRequest(**request) for name, request in further.items()}
+        return cls(**{**fields, "port": PortRequest(**fields["port"]), "ports": ports})
 
 
+def _port_to_wire(request: PortRequest) -> dict[str, Any]:
+    record = dataclasses.asdict(request)
+    return record if request.protocol != "tcp" else {key: record[key] for key in _PORT}
+
+
+def _is_port(record: object) -> bool:
+    return isinstance(record, dict) and set(record) in ({*_PORT}, {*_PORT, "protocol"})
+
+
+_PORT = ("kind", "number", "name")
 _NUMBER = (int, float)
 _NOTHING = type(None)
 _WIRE: dict[str, Any] = {

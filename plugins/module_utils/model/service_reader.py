@@ -4,13 +4,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import posixpath
 import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
-from . import checks, command, launch_script, units, values
+from . import checks, command, launch_script, registry, units, values
 from .definition import Definition, expand
 from .errors import WARNING, Finding, TetraError, at
 from .service import HARDENING, HONOURED, REPORTED, RESTARTS, Service
@@ -62,8 +63,9 @@ def from_definition(
         image=keys.text("TSM_IMAGE") or None,
         unused=sorted(name for name in {*keys.given, *keys.arrays} if _key(name) in REPORTED),
         env_files=env_files,
+        ports=_further_ports(keys),
     )
-    _check_port_is_there(keys, service)
+    _check_ports_are_there(keys, service)
     keys.remark_on_keys()
     return service, keys.findings
 
@@ -246,13 +248,33 @@ def _port(keys: _Keys) -> PortRequest:
     if len(pieces) == 1 and isinstance(pieces[0], dict) and pieces[0].get("var") in values.PORT_VARIABLES:
         value = pieces[0].get("default", value)
     text = keys.known("TSM_PORT", value)
-    return keys.located("TSM_PORT", lambda: units.port_request(text))
+    request = keys.located("TSM_PORT", lambda: units.port_request(text))
+    return dataclasses.replace(request, protocol=keys.parsed("TSM_PORT_TYPE", _protocol, registry.TCP))
 
 
-def _check_port_is_there(keys: _Keys, service: Service) -> None:
-    """A service without a port cannot be told which port it has; better to hear that now than on the host."""
-    if service.port.kind != "none":
-        return
+def _protocol(text: str) -> str:
+    """The original also says what is spoken over TCP."""
+    return registry.UDP if units.one_of(text, ("tcp", "udp", "http", "https")) == registry.UDP else registry.TCP
+
+
+def _further_ports(keys: _Keys) -> dict[str, PortRequest]:
+    ports: dict[str, PortRequest] = {}
+    for value in keys.words("TSM_PORTS"):
+        for word in keys.known("TSM_PORTS", value).replace(",", " ").split():
+            name, request, more = keys.located("TSM_PORTS", functools.partial(units.further_port, word))
+            if name in ports:
+                raise keys.error("TSM_PORTS", f"two ports are called {name}", "give each a name: 9100:tcp:metrics")
+            if more:
+                message = f'TSM_PORTS: "{more}" of port {name} does nothing here'
+                keys.remark("TSM_PORTS", "unused-key", message, "give it to the program in its own variables")
+            ports[name] = request
+    return ports
+
+
+def _check_ports_are_there(keys: _Keys, service: Service) -> None:
+    """A service cannot be told a port that it does not have; better to hear that now than on the host."""
+    there = {values.port_variable(name) for name in service.ports}
+    there |= set() if service.port.kind == "none" else values.PORT_VARIABLES
     used: dict[str, list[Value]] = {
         "TSM_COMMAND": _command_values([service.command]),
         "TSM_PRE_COMMAND": _command_values(service.pre_commands),
@@ -261,10 +283,14 @@ def _check_port_is_there(keys: _Keys, service: Service) -> None:
     }
     used.update({name: [value] for name, value in service.environment.items()})
     for name, found in used.items():
-        names = values.PORT_VARIABLES & set().union(*map(values.required_in, found))
-        if names:
+        named = set().union(*map(values.required_in, found))
+        missing = sorted(one for one in named - there if one in values.PORT_VARIABLES or values.is_port_variable(one))
+        if missing and missing[0] in values.PORT_VARIABLES:
             hint = "set TSM_PORT to a number or auto"
-            raise keys.error(name, f"refers to {min(names)}, but the service has no port", hint)
+            raise keys.error(name, f"refers to {missing[0]}, but the service has no port", hint)
+        if missing:
+            hint = f"add it, as auto:tcp:{missing[0][len('PORT_') :].lower().replace('_', '-')}, or set the variable"
+            raise keys.error(name, f"refers to {missing[0]}, and TSM_PORTS names no such port", hint)
 
 
 def _command_values(commands: Iterable[dict[str, Any]]) -> list[Value]:

@@ -74,8 +74,13 @@ class Editor:
         """The text with all changes made."""
         text = self.document.text
         cuts = [*self._cuts, *self._removals(), *self._insertions()]
-        for start, end, new in sorted(cuts, key=lambda cut: cut[:2], reverse=True):
-            text = text[:start] + new + text[end:]
+        pieces, position = [], 0
+        # Of insertions at one place the one that was made last lands first.
+        cuts.reverse()
+        for start, end, new in sorted(cuts, key=lambda cut: cut[:2]):
+            pieces += [text[position:start], new]
+            position = end
+        text = "".join([*pieces, text[position:]])
         if self._original and not self._original.endswith("\n"):
             return re.sub(r"\r?\n\Z", "", text)
         return text

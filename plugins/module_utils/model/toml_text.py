@@ -17,6 +17,10 @@ from typing import NamedTuple, Union
 _BLANK = re.compile(r"[ \t]*")
 _BETWEEN = re.compile(r"(?:[ \t\r\n]|#[^\n]*)*")
 _LINE_END = re.compile(r"[ \t]*(?:#[^\n]*)?(?:\r?\n|\r?\Z)")
+# Most lines of a registry; what this does not match is read by the whole grammar.
+_SIMPLE_LINE = re.compile(
+    r"([ \t]*)([A-Za-z0-9_-]+)[ \t]*=[ \t]*(0|[1-9][0-9]{0,9})[ \t]*(?:#[^\n]*)?(?:\r?\n|\r?\Z)"
+)
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 _BASIC = re.compile(r'"((?:[^"\\\n]|\\[^\n])*)"')
 _LITERAL = re.compile(r"'([^'\n]*)'")
@@ -60,8 +64,7 @@ class Element(NamedTuple):
 Value = Union[int, str, bool, list[Element], Other]
 
 
-@dataclasses.dataclass(frozen=True)
-class Header:
+class Header(NamedTuple):
     """``[table]``; ``first`` and ``last`` are where its line begins, and where the next one does."""
 
     path: tuple[str, ...]
@@ -71,8 +74,7 @@ class Header:
     last: int
 
 
-@dataclasses.dataclass(frozen=True)
-class Pair:
+class Pair(NamedTuple):
     """``key = value``.
 
     ``path`` is the whole name, the table's included; ``prefix`` what stands on the line before the last part of the
@@ -109,6 +111,7 @@ class Document:
 
     def __post_init__(self) -> None:
         self._lines = [0] + [match.end() for match in re.finditer("\n", self.text)]
+        self._index: dict[tuple[str, ...], list[Pair]] | None = None
 
     @property
     def statements(self) -> list[Header | Pair]:
@@ -125,8 +128,17 @@ class Document:
         return self._lines[bisect.bisect_right(self._lines, offset) - 1]
 
     def find(self, path: tuple[str, ...]) -> list[Pair]:
-        """Every pair with that whole name; TOML allows one, people write two."""
-        return [pair for pair in self.pairs if pair.path == path]
+        """Every pair with that whole name; TOML allows one, people write two. For texts that are scanned to the end."""
+        if self._index is None:
+            self._index = {}
+            for pair in self.pairs:
+                self._index.setdefault(pair.path, []).append(pair)
+        return self._index.get(path, [])
+
+    def below(self, path: tuple[str, ...]) -> Header | Pair | None:
+        """The first header or pair whose name begins with that path and goes on."""
+        length = len(path)
+        return next((item for item in self.statements if len(item.path) > length and item.path[:length] == path), None)
 
 
 class _NotTomlError(Exception):
@@ -141,6 +153,11 @@ def scan(text: str) -> Document:
     table: tuple[str, ...] = ()
     position = 0
     while position < len(text):
+        simple = _SIMPLE_LINE.match(text, position)
+        if simple:
+            document.pairs.append(_simple_pair(document, table, simple))
+            position = simple.end()
+            continue
         line_end = _LINE_END.match(text, position)
         if line_end:
             position = line_end.end()
@@ -157,6 +174,12 @@ def scan(text: str) -> Document:
             position = _next_line(text, start)
     _check_structure(document)
     return document
+
+
+def _simple_pair(document: Document, table: tuple[str, ...], line: re.Match[str]) -> Pair:
+    start, end = line.span(3)
+    return Pair((*table, line.group(2)), line.group(1), int(line.group(3)), *document.place(start), start, end,
+                line.start(), line.end(), False)
 
 
 def _report(document: Document, error: _NotTomlError) -> None:
@@ -198,7 +221,7 @@ def _statement(document: Document, table: tuple[str, ...], start: int) -> int:
         del document.pairs[before[0] :], document.problems[before[1] :]
         raise
     added = document.pairs[before[0] :]
-    document.pairs[before[0] :] = [dataclasses.replace(pair, last=last) for pair in added]
+    document.pairs[before[0] :] = [pair._replace(last=last) for pair in added]
     return last
 
 
@@ -368,9 +391,13 @@ def _check_structure(document: Document) -> None:
 
 def _check_values_are_no_tables(document: Document, values: set[tuple[str, ...]]) -> None:
     left = set(values)
+    seen: set[tuple[str, ...]] = set()
     for item in document.statements:
-        longest = len(item.path) + isinstance(item, Header)
-        for path in left.intersection(item.path[:length] for length in range(1, longest)):
+        table = item.path if isinstance(item, Header) else item.path[:-1]
+        if table in seen:
+            continue
+        seen.add(table)
+        for path in left.intersection(table[:length] for length in range(1, len(table) + 1)):
             left.discard(path)
             message = f"{'.'.join(path)} is a value and a table"
             _problem(document, "value-and-table", message, item, "give one of them another name")

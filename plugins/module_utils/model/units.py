@@ -26,7 +26,7 @@ _BYTES = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3, "t": 1024**4}
 _BOOLEANS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 
 _LONGEST_USER = 32
-_MAXIMUM_PORT = 65535
+MAXIMUM_PORT = 65535
 _MAXIMUM_DURATION = 10 * 365 * 86400
 
 
@@ -96,8 +96,8 @@ def port(text: Written) -> int:
     """
     written = str(text).strip()
     number = int(written) if re.fullmatch(r"[0-9]{1,5}", written) else 0
-    if isinstance(text, bool) or not 1 <= number <= _MAXIMUM_PORT:
-        raise _wrong(text, "a port", f"write a number from 1 to {_MAXIMUM_PORT}")
+    if isinstance(text, bool) or not 1 <= number <= MAXIMUM_PORT:
+        raise _wrong(text, "a port", f"write a number from 1 to {MAXIMUM_PORT}")
     return number
 
 
@@ -117,11 +117,12 @@ def port_range(text: str) -> tuple[int, int]:
 
 @dataclasses.dataclass(frozen=True)
 class PortRequest:
-    """Which port a service asks for: ``none``, ``auto``, ``from`` a number on, ``fixed`` or ``named``."""
+    """Which port a service asks for: ``none``, ``auto``, ``from`` a number on, ``fixed`` or ``named``; tcp or udp."""
 
     kind: str
     number: int | None = None
     name: str | None = None
+    protocol: str = "tcp"
 
 
 def port_request(text: str) -> PortRequest:
@@ -142,6 +143,25 @@ def port_request(text: str) -> PortRequest:
         hint = "write a number, a number with + (the next free one), auto, none, or a name of the port registry"
         raise _wrong(text, "a port", hint)
     return PortRequest("from" if written.endswith("+") else "fixed", port(written.rstrip("+")))
+
+
+def further_port(text: str) -> tuple[str, PortRequest, str]:
+    """A further port of a service, as the original writes it: ``PORT[:PROTOCOL[:NAME[:MORE]]]``.
+
+    :param text: ``1983:udp:osc``; the port as for :func:`port_request`, tcp unless said. A port without a name is
+        called by its number.
+    :returns: its name, what is asked for, and the rest, which the original gives to programs of its own.
+    :raises TetraError: for anything else.
+    """
+    port_text, protocol, name, more = [*text.strip().split(":", 3), "", "", ""][:4]
+    request = port_request(port_text)
+    if request.kind == "none":
+        raise _wrong(text, "a further port", "write it as PORT:PROTOCOL:NAME, like 9100:tcp:metrics")
+    if not name and request.kind != "fixed":
+        raise _wrong(text, "a further port", "give it a name: auto:tcp:metrics")
+    request = dataclasses.replace(request, protocol=one_of(protocol or "tcp", ("tcp", "udp")))
+    name = name.lower().replace("_", "-") or f"p{request.number}"
+    return check_name("port", name), request, more
 
 
 def user_name(text: str) -> str:

@@ -25,6 +25,8 @@ HOST_VARIABLES = PORT_VARIABLES | {
     "TETRA_RELEASE_DIR", "TETRA_SERVICE_DIR", "TETRA_SRC", "USER",
 }  # fmt: skip
 
+_FURTHER_PORT = re.compile(r"PORT_[A-Z0-9_]{1,63}")
+
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 """The name of a variable, as shells have it."""
 
@@ -38,6 +40,16 @@ _SECRET_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,254}")
 def variable(name: str) -> Value:
     """A value that the host fills in. ``PATH`` falls back to the usual one where the host does not say."""
     return [{"var": name, "default": DEFAULT_PATH} if name == "PATH" else {"var": name}]
+
+
+def port_variable(name: str) -> str:
+    """The variable in which a process finds a further port of its service: ``PORT_METRICS`` for ``metrics``."""
+    return f"PORT_{name.upper().replace('-', '_')}"
+
+
+def is_port_variable(name: str) -> bool:
+    """Whether :func:`port_variable` could have made a name."""
+    return _FURTHER_PORT.fullmatch(name) is not None
 
 
 def secret(name: str) -> Value:

@@ -7,8 +7,9 @@ from __future__ import annotations
 import pytest
 from ansible_collections.tetra.platform.plugins.module_utils.model import ports
 from ansible_collections.tetra.platform.plugins.module_utils.model.errors import INVALID, REFUSED, TetraError
-from ansible_collections.tetra.platform.plugins.module_utils.model.ports import HostPorts, Range, Request
-from ansible_collections.tetra.platform.plugins.module_utils.model.ports_file import Registry
+from ansible_collections.tetra.platform.plugins.module_utils.model.port_space import HostPorts
+from ansible_collections.tetra.platform.plugins.module_utils.model.ports import Range, Request
+from ansible_collections.tetra.platform.plugins.module_utils.model.registry import Registry, number_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -18,7 +19,10 @@ ENFORCED = Range(4000, 4009, "port_range of environment dev", True)
 
 
 def listener(port, address="0.0.0.0", owner=None, pid=4711, command="python3"):
-    return {"address": address, "port": port, "pid": pid, "command": command, "owner": owner}
+    return {
+        "address": address, "port": port, "protocol": "tcp", "state": "listen", "ipv6_only": False, "pid": pid,
+        "command": command, "unit": "", "container": "", "owner": owner,
+    }  # fmt: skip
 
 
 def host(names=None, owned=None, reserved=None, listeners=(), address="", ranges=None):
@@ -326,9 +330,10 @@ def test_the_name_of_no_range_is_an_error_that_lists_those_there_are():
 
 def test_reserving_objects_to_what_somebody_else_got_in_between():
     registry = Registry(owned={"beta/dev": {"x": 4100}, OWNER: {"api": 4200, "web": 4300}}, reserved={"s": [4400]})
-    ports.check_registered(registry, OWNER, {"api": 4300, "web": 4200}, "h1")
+    place = HostPorts(registry, [listener(4300)], "")
+    ports.check_registered(place, OWNER, {"api": 4300, "web": 4200}, "h1")
     with pytest.raises(TetraError) as caught:
-        ports.check_registered(registry, OWNER, {"api": 4100, "web": 4400}, "h1")
+        ports.check_registered(place, OWNER, {"api": 4100, "web": 4400}, "h1")
     assert caught.value.code == REFUSED
     assert caught.value.message.split("\n") == [
         "port 4100 of service api belongs to beta/dev/x in the registry of host h1",
@@ -337,37 +342,47 @@ def test_reserving_objects_to_what_somebody_else_got_in_between():
 
 
 SMALL = st.integers(4000, 4009)
-SERVICES = st.sampled_from(["a", "b", "c", "d"])
-OWNED = st.dictionaries(st.sampled_from([OWNER, "beta/dev"]), st.dictionaries(SERVICES, SMALL, max_size=4), max_size=2)
+SERVICES = st.sampled_from(["a", "b", "c", "d", "a/x", "b/x"])
+VALUES = st.one_of(SMALL, st.builds("{}/udp".format, SMALL))
+OWNED = st.dictionaries(st.sampled_from([OWNER, "beta/dev"]), st.dictionaries(SERVICES, VALUES, max_size=4), max_size=2)
+
+
+RELEASED = st.fixed_dictionaries(
+    {"by": st.sampled_from([f"{OWNER}/a", "beta/dev/a"]), "held": st.booleans()}
+)
 
 
 @st.composite
 def hosts(draw):
     registry = Registry(
-        names=draw(st.dictionaries(st.sampled_from(["a", "x", "b-dev"]), SMALL, max_size=2)),
+        names=draw(st.dictionaries(st.sampled_from(["a", "x", "b-dev"]), VALUES, max_size=2)),
         owned=draw(OWNED),
         reserved={"r": draw(st.lists(SMALL, max_size=2))},
     )
     owners = st.one_of(st.none(), st.sampled_from([f"{OWNER}/a", "beta/dev/a"]))
     found = draw(st.lists(st.tuples(SMALL, st.sampled_from(["0.0.0.0", "10.0.0.1", "10.0.0.2"]), owners), max_size=2))
-    return HostPorts(registry, [listener(*one) for one in found], draw(st.sampled_from(["", "10.0.0.1"])))
+    released = draw(st.dictionaries(VALUES.map(str), RELEASED, max_size=2))
+    ephemeral = draw(st.sampled_from([(0, 0), (4003, 4006), (1, 65535)]))
+    address = draw(st.sampled_from(["", "10.0.0.1"]))
+    return HostPorts(registry, [listener(*one) for one in found], address, released, ephemeral)
 
 
 REQUESTS = st.lists(
     st.one_of(
         st.builds(auto, SERVICES),
+        st.builds(Request, SERVICES, st.just("auto"), protocol=st.just("udp")),
         st.builds(fixed, SERVICES, SMALL),
         st.builds(at_least, SERVICES, SMALL),
     ),
-    unique_by=lambda request: request.service,
+    unique_by=lambda request: request.key,
     max_size=4,
 )
 FLEETS = st.dictionaries(st.sampled_from(["h1", "h2", "h3"]), hosts(), min_size=1)
 
 
-def outcome(requests, fleet):
+def outcome(requests, fleet, port_range=DEFAULT):
     try:
-        return ports.allocate(requests, fleet, OWNER, DEFAULT)
+        return ports.allocate(requests, fleet, OWNER, port_range)
     except TetraError as error:
         return error.message
 
@@ -378,10 +393,12 @@ def test_what_is_given_is_distinct_and_nobody_else_s_on_any_host(requests, fleet
     given_ports = outcome(requests, fleet)
     if isinstance(given_ports, str):
         return
-    assert sorted(given_ports) == sorted(request.service for request in requests)
+    assert sorted(given_ports) == sorted(request.key for request in requests)
     assert len(set(given_ports.values())) == len(given_ports)
     for place in fleet.values():
-        assert not set(given_ports.values()) & place.registry.reserved_ports
+        assert not set(map(number_of, given_ports.values())) & {
+            port for found in place.registry.reserved.values() for port in found
+        }
         assert not set(given_ports.values()) & set(place.registry.owned.get("beta/dev", {}).values())
 
 
@@ -404,6 +421,8 @@ def test_a_second_allocation_moves_nothing(requests, fleet):
             Registry(place.registry.names, {**place.registry.owned, OWNER: first}, {}, place.registry.reserved),
             place.listeners,
             place.address,
+            place.released,
+            place.ephemeral,
         )
         for name, place in fleet.items()
     }

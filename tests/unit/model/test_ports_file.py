@@ -7,7 +7,7 @@ from __future__ import annotations
 import string
 
 import pytest
-from ansible_collections.tetra.platform.plugins.module_utils.model import ports_file
+from ansible_collections.tetra.platform.plugins.module_utils.model import ports_edit, ports_file, registry
 from ansible_collections.tetra.platform.plugins.module_utils.model.errors import TetraError
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -50,7 +50,7 @@ development = "3000 8080 9000"
 """
 
 
-def read(text: str) -> ports_file.Registry:
+def read(text: str) -> registry.Registry:
     return ports_file.read(text, "ports.toml")
 
 
@@ -59,13 +59,13 @@ def codes(text: str) -> list[tuple]:
 
 
 def test_a_file_of_the_original_is_read_whole():
-    registry = read(ORIGINAL)
-    assert registry.names == {"devpages": 4000, "arcade": 8400}
-    assert registry.owned == {"acme/dev": {"api": 3100}}
-    assert registry.ranges == {"development": (3000, 3999), "staging": (4000, 4999)}
-    assert registry.reserved == {"system": [22, 80, 443], "development": [3000, 8080, 9000]}
-    assert registry.allocation == (3000, 9999)
-    assert registry.findings == []
+    said = read(ORIGINAL)
+    assert said.names == {"devpages": 4000, "arcade": 8400}
+    assert said.owned == {"acme/dev": {"api": 3100}}
+    assert said.ranges == {"development": (3000, 3999), "staging": (4000, 4999)}
+    assert said.reserved == {"system": [22, 80, 443], "development": [3000, 8080, 9000]}
+    assert said.allocation == (3000, 9999)
+    assert said.findings == []
 
 
 def test_a_removed_name_of_the_original_has_no_port():
@@ -73,13 +73,13 @@ def test_a_removed_name_of_the_original_has_no_port():
 
 
 def test_an_empty_file_is_an_empty_registry():
-    assert read("") == ports_file.Registry()
+    assert read("") == registry.Registry()
 
 
 def test_a_registry_survives_the_way_over_the_wire():
-    registry = read(ORIGINAL + "junk\n")
-    assert registry.findings
-    assert ports_file.Registry.from_wire(registry.to_wire()) == registry
+    said = read(ORIGINAL + "junk\n")
+    assert said.findings
+    assert registry.Registry.from_wire(said.to_wire()) == said
 
 
 @pytest.mark.parametrize(
@@ -103,8 +103,8 @@ def test_a_registry_survives_the_way_over_the_wire():
     ],
 )
 def test_every_way_to_write_a_plain_name_is_read(text, names):
-    registry = read(text)
-    assert (registry.names, registry.findings) == (names, [])
+    said = read(text)
+    assert (said.names, said.findings) == (names, [])
 
 
 @pytest.mark.parametrize(
@@ -119,8 +119,8 @@ def test_every_way_to_write_a_plain_name_is_read(text, names):
     ],
 )
 def test_every_way_to_write_the_port_of_an_environment_is_read(text):
-    registry = read(text)
-    assert (registry.owned, registry.findings) == ({"my-org/my-env": {"my-api": 4100}}, [])
+    said = read(text)
+    assert (said.owned, said.findings) == ({"my-org/my-env": {"my-api": 4100}}, [])
 
 
 @pytest.mark.parametrize(
@@ -140,8 +140,8 @@ def test_every_way_to_write_the_port_of_an_environment_is_read(text):
     ],
 )
 def test_reserved_ports_are_an_array_or_words_in_a_text(value, ports):
-    registry = read(f"[reserved]\nsystem = {value}\n")
-    assert (registry.reserved, registry.findings) == ({"system": ports}, [])
+    said = read(f"[reserved]\nsystem = {value}\n")
+    assert (said.reserved, said.findings) == ({"system": ports}, [])
 
 
 @pytest.mark.parametrize(
@@ -210,10 +210,10 @@ def test_what_is_wrong_is_a_finding_with_its_place(text, found):
     "junk", ["api = banana", "api = 70000", "api =", "?", 'api = "', "api = [", "[x", "web = 1 2", "[[x]]", "x = {a=1"]
 )
 def test_the_lines_around_a_wrong_one_still_count(junk):
-    registry = read(f"[ports]\nbefore = 4001\n{junk}\n[ports.acme.dev]\nafter = 4002\n")
-    assert registry.names["before"] == 4001
-    assert registry.owned == {"acme/dev": {"after": 4002}}
-    assert registry.findings
+    said = read(f"[ports]\nbefore = 4001\n{junk}\n[ports.acme.dev]\nafter = 4002\n")
+    assert said.names["before"] == 4001
+    assert said.owned == {"acme/dev": {"after": 4002}}
+    assert said.findings
 
 
 def test_lines_below_an_unreadable_table_belong_to_none():
@@ -240,11 +240,11 @@ def test_a_plain_name_may_share_the_port_of_the_service_that_it_names(name):
     ],
 )
 def test_a_range_is_found_in_both_vocabularies(env, found):
-    assert ports_file.range_for({"development": (1, 2), "prod": (3, 4)}, env) == found
+    assert registry.range_for({"development": (1, 2), "prod": (3, 4)}, env) == found
 
 
 def test_the_own_name_of_a_range_comes_before_the_other_vocabulary():
-    assert ports_file.range_for({"development": (1, 2), "dev": (3, 4)}, "dev") == ("dev", (3, 4))
+    assert registry.range_for({"development": (1, 2), "dev": (3, 4)}, "dev") == ("dev", (3, 4))
 
 
 EDITS = {
@@ -301,7 +301,7 @@ def test_an_edit_changes_its_lines_and_nothing_else(changes, old, new, final, en
     def form(text):
         return (text if final else text[:-1]).replace("\n", ending)
 
-    assert ports_file.edit(form(ORIGINAL), changes) == form(ORIGINAL.replace(old, new))
+    assert ports_edit.edit(form(ORIGINAL), changes) == form(ORIGINAL.replace(old, new))
 
 
 @pytest.mark.parametrize(
@@ -315,61 +315,61 @@ def test_an_edit_changes_its_lines_and_nothing_else(changes, old, new, final, en
     ],
 )
 def test_what_the_file_says_already_is_no_edit(changes):
-    assert ports_file.edit(ORIGINAL, changes) is ORIGINAL
+    assert ports_edit.edit(ORIGINAL, changes) is ORIGINAL
 
 
 def test_a_new_file_begins_with_its_format():
-    text = ports_file.edit("", {"owned": {"acme/dev": {"api": 3100}}})
+    text = ports_edit.edit("", {"owned": {"acme/dev": {"api": 3100}}})
     assert text.endswith('[metadata]\nversion = "1"\n\n[ports.acme.dev]\napi = 3100\n')
 
 
 def test_nothing_to_say_makes_no_new_file():
-    assert ports_file.edit("", {"names": {"api": None}}) == ""
+    assert ports_edit.edit("", {"names": {"api": None}}) == ""
 
 
 def test_a_table_is_appended_where_no_other_has_ports():
     text = "[metadata]\nversion = '1'"
-    assert ports_file.edit(text, {"names": {"api": 4100}}) == f"{text}\n\n[ports]\napi = 4100"
+    assert ports_edit.edit(text, {"names": {"api": 4100}}) == f"{text}\n\n[ports]\napi = 4100"
 
 
 def test_tables_that_follow_each_other_directly_stay_so():
     text = '[ports]\napi = 4100\n[port_ranges]\ndev = "1-2"\n'
     new = '[ports]\napi = 4100\n[ports.a.b]\nx = 4200\n[port_ranges]\ndev = "1-2"\n'
-    assert ports_file.edit(text, {"owned": {"a/b": {"x": 4200}}}) == new
+    assert ports_edit.edit(text, {"owned": {"a/b": {"x": 4200}}}) == new
 
 
 def test_a_comment_right_above_a_table_stays_with_that_table():
     text = "[ports]\napi = 4100\n# by environment\n[port_ranges]\n"
     new = "[ports]\napi = 4100\n[ports.a.b]\nx = 4300\n# by environment\n[port_ranges]\n"
-    assert ports_file.edit(text, {"owned": {"a/b": {"x": 4300}}}) == new
-    assert ports_file.edit(new, {"owned": {"a/b": {"x": None}}}) == text
+    assert ports_edit.edit(text, {"owned": {"a/b": {"x": 4300}}}) == new
+    assert ports_edit.edit(new, {"owned": {"a/b": {"x": None}}}) == text
 
 
 def test_a_comment_below_the_last_name_stays_with_its_table():
     text = "[ports]\napi = 4100\n# web = 4200\n\n[reserved]\n"
     new = "[ports]\napi = 4100\n# web = 4200\n\n[ports.a.b]\nx = 4300\n\n[reserved]\n"
-    assert ports_file.edit(text, {"owned": {"a/b": {"x": 4300}}}) == new
+    assert ports_edit.edit(text, {"owned": {"a/b": {"x": 4300}}}) == new
 
 
 def test_a_table_with_a_comment_outlives_its_last_service():
     text = "[ports.a.b]\n# ours\nx = 4300\n"
-    assert ports_file.edit(text, {"owned": {"a/b": {"x": None}}}) == "[ports.a.b]\n# ours\n"
+    assert ports_edit.edit(text, {"owned": {"a/b": {"x": None}}}) == "[ports.a.b]\n# ours\n"
 
 
 def test_the_indent_and_the_dotted_name_of_a_neighbour_are_followed():
     text = "[ports]\n  acme.dev.api = 4100\n"
     new = "[ports]\n  acme.dev.api = 4100\n  acme.dev.web = 4200\n"
-    assert ports_file.edit(text, {"owned": {"acme/dev": {"web": 4200}}}) == new
+    assert ports_edit.edit(text, {"owned": {"acme/dev": {"web": 4200}}}) == new
 
 
 def test_a_byte_order_mark_stays_first():
-    assert ports_file.edit("\ufeff[ports]\na = 4100\n", {"names": {"b": 4200}}) == "\ufeff[ports]\na = 4100\nb = 4200\n"
+    assert ports_edit.edit("\ufeff[ports]\na = 4100\n", {"names": {"b": 4200}}) == "\ufeff[ports]\na = 4100\nb = 4200\n"
 
 
 def test_an_array_over_several_lines_keeps_its_comments():
     text = "[reserved]\nsystem = [\n    22,  # ssh\n    80,\n    443  # https\n]  # all\n"
     new = "[reserved]\nsystem = [\n    22,  # ssh\n    443,  # https\n    25,\n]  # all\n"
-    assert ports_file.edit(text, {"reserved": {"system": [22, 443, 25]}}) == new
+    assert ports_edit.edit(text, {"reserved": {"system": [22, 443, 25]}}) == new
 
 
 @pytest.mark.parametrize(
@@ -387,27 +387,27 @@ def test_an_array_over_several_lines_keeps_its_comments():
     ],
 )
 def test_an_array_over_several_lines_changes_by_element(array, wanted, new):
-    text = ports_file.edit(f"[reserved]\na = {array}\n", {"reserved": {"a": wanted}})
+    text = ports_edit.edit(f"[reserved]\na = {array}\n", {"reserved": {"a": wanted}})
     assert text == f"[reserved]\na = {new}\n"
 
 
 def test_of_a_name_that_is_there_twice_every_line_is_removed():
-    assert ports_file.edit("[ports]\na = 4100\na = 4200\nb = 4300\n", {"names": {"a": None}}) == "[ports]\nb = 4300\n"
+    assert ports_edit.edit("[ports]\na = 4100\na = 4200\nb = 4300\n", {"names": {"a": None}}) == "[ports]\nb = 4300\n"
 
 
 def test_a_value_that_is_no_port_is_replaced():
-    assert ports_file.edit("[ports]\na = banana # b\n", {"names": {"a": 4100}}) == "[ports]\na = 4100 # b\n"
+    assert ports_edit.edit("[ports]\na = banana # b\n", {"names": {"a": 4100}}) == "[ports]\na = 4100 # b\n"
 
 
 def test_a_value_that_is_no_port_is_removed():
-    assert ports_file.edit("[ports]\na = banana\nb = 4300\n", {"names": {"a": None}}) == "[ports]\nb = 4300\n"
+    assert ports_edit.edit("[ports]\na = banana\nb = 4300\n", {"names": {"a": None}}) == "[ports]\nb = 4300\n"
 
 
 def test_an_organization_called_like_a_plain_name_gets_a_table_beside_it():
-    text = ports_file.edit("[ports]\ntetra = 4444\n", {"owned": {"tetra/dev": {"api": 3100}}})
+    text = ports_edit.edit("[ports]\ntetra = 4444\n", {"owned": {"tetra/dev": {"api": 3100}}})
     assert text == '[ports]\ntetra = 4444\n\n[ports."tetra/dev"]\napi = 3100\n'
-    assert ports_file.edit(text, {"owned": {"tetra/dev": {"api": 3200}}}) == text.replace("3100", "3200")
-    assert ports_file.edit(text, {"owned": {"tetra/dev": {"api": None}}}) == "[ports]\ntetra = 4444\n"
+    assert ports_edit.edit(text, {"owned": {"tetra/dev": {"api": 3200}}}) == text.replace("3100", "3200")
+    assert ports_edit.edit(text, {"owned": {"tetra/dev": {"api": None}}}) == "[ports]\ntetra = 4444\n"
 
 
 @pytest.mark.parametrize(
@@ -431,13 +431,13 @@ def test_an_organization_called_like_a_plain_name_gets_a_table_beside_it():
 )
 def test_a_change_that_cannot_be_made_is_an_error(text, changes, words):
     with pytest.raises(TetraError) as caught:
-        ports_file.edit(text, changes)
+        ports_edit.edit(text, changes)
     assert words in caught.value.message
     assert caught.value.hint
 
 
 def test_a_value_inside_braces_changes_where_it_stands():
-    assert ports_file.edit("ports = { a = 4100 } # c\n", {"names": {"a": 4200}}) == "ports = { a = 4200 } # c\n"
+    assert ports_edit.edit("ports = { a = 4100 } # c\n", {"names": {"a": 4200}}) == "ports = { a = 4200 } # c\n"
 
 
 NAMES = st.from_regex(r"[a-z][a-z0-9-]{0,6}", fullmatch=True)
@@ -482,7 +482,7 @@ CHANGES = st.fixed_dictionaries(
 @settings(max_examples=80, deadline=None)
 @given(files(), CHANGES)
 def test_an_edited_file_says_what_was_meant(text, changes):
-    before, after = read(text), read(ports_file.edit(text, changes))
+    before, after = read(text), read(ports_edit.edit(text, changes))
     names = {name: port for name, port in {**before.names, **changes["names"]}.items() if port is not None}
     assert after.names == names
     for owner, services in changes["owned"].items():
@@ -493,15 +493,15 @@ def test_an_edited_file_says_what_was_meant(text, changes):
 @settings(max_examples=80, deadline=None)
 @given(files(), CHANGES)
 def test_a_second_edit_with_the_same_changes_does_nothing(text, changes):
-    once = ports_file.edit(text, changes)
-    assert ports_file.edit(once, changes) is once
+    once = ports_edit.edit(text, changes)
+    assert ports_edit.edit(once, changes) is once
 
 
 @settings(max_examples=80, deadline=None)
 @given(files(), st.dictionaries(NAMES, PORTS, min_size=1, max_size=3))
 def test_taking_back_what_an_environment_got_restores_every_character(text, services):
-    taken = ports_file.edit(text or "[metadata]\n", {"owned": {"new/env": services}})
-    back = ports_file.edit(taken, {"owned": {"new/env": dict.fromkeys(services)}})
+    taken = ports_edit.edit(text or "[metadata]\n", {"owned": {"new/env": services}})
+    back = ports_edit.edit(taken, {"owned": {"new/env": dict.fromkeys(services)}})
     assert back == (text or "[metadata]\n")
 
 
@@ -516,7 +516,7 @@ def test_no_text_makes_the_reader_fail(text):
 def test_whatever_the_file_an_edit_either_works_or_is_refused(junk, at):
     text = ORIGINAL[: at * 15] + junk + ORIGINAL[at * 15 :]
     try:
-        edited = ports_file.edit(text, {"owned": {"acme/dev": {"api": 3999}}})
+        edited = ports_edit.edit(text, {"owned": {"acme/dev": {"api": 3999}}})
     except TetraError:
         return
     assert read(edited).owned["acme/dev"]["api"] == 3999

@@ -109,7 +109,14 @@ def test_a_service_is_complete_with_a_command_alone():
         ("TSM_ENV_FILES='a.env b.env'\nTSM_ENV=./c.env", "env_files", ["a.env", "b.env", "./c.env"]),
         ("TSM_ENV_FILES=('a b.env')", "env_files", ["a b.env"]),
         ("TSM_ENV=dev", "env_files", []),
-        ("TSM_PORTS=(1 2)\nTSM_DEPS=git", "unused", ["TSM_DEPS", "TSM_PORTS"]),
+        ("TSM_DEPS=git", "unused", ["TSM_DEPS"]),
+        ("TSM_PORTS=(4001 4002:udp)", "ports",
+         {"p4001": PortRequest("fixed", 4001), "p4002": PortRequest("fixed", 4002, protocol="udp")}),
+        ("TSM_PORTS='1983:udp:osc, auto:tcp:metrics'", "ports",
+         {"osc": PortRequest("fixed", 1983, protocol="udp"), "metrics": PortRequest("auto")}),
+        ("TSM_PORTS=9000+::My_Debug", "ports", {"my-debug": PortRequest("from", 9000)}),
+        ("TSM_PORT=5353\nTSM_PORT_TYPE=udp", "port", PortRequest("fixed", 5353, protocol="udp")),
+        ("TSM_PORT=auto\nTSM_PORT_TYPE=http", "port", PortRequest("auto")),
     ],
 )  # fmt: skip
 def test_a_key_means_what_it_says(text, field, expected):
@@ -305,7 +312,8 @@ def test_a_value_that_is_not_text_is_refused():
     [
         ("TSM_HEALTH_CHEK=x", "unknown-key", 2, ("TSM_HEALTH_CHEK", "did you mean TSM_HEALTH_CHECK?")),
         ("TSM_ZZZ=x", "unknown-key", 2, ("TSM_ZZZ",)),
-        ("\nTSM_PORTS='1983:udp'", "unused-key", 3, ("TSM_PORTS", "does nothing")),
+        ("\nTSM_PORTS='1983:udp:osc:multicast-join:239.1.1.1'", "unused-key", 3,
+         ("TSM_PORTS", "multicast-join:239.1.1.1", "does nothing")),
         ("TSM_ENV=dev", "unused-key", 2, ("TSM_ENV=dev", "environments/dev.toml")),
         ("TSM_NAME=My_Api", "changed-name", 2, ('"my-api"',)),
         ("TSM_DEPENDS=My_Db", "changed-name", 2, ('"my-db"',)),

@@ -4,44 +4,53 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
+import socket
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
-from ...model import units
-from ...model.errors import INVALID, REFUSED, TetraError
-from ...model.ports_file import Registry, same_service
+from ...model import port_names, ports_conflicts, units
+from ...model.errors import TetraError
+from ...model.port_names import ABSENT, Wanted
+from ...model.port_space import HostPorts
+from ...model.registry import Registry
+from .. import listeners, settings
 from .. import registry as registry_file
-from .. import sockets
+from ..layout import Home
 
 _T = TypeVar("_T")
-
-AUTO = "auto"
-ABSENT = "absent"
 
 
 def port_registry(request: Mapping[str, Any]) -> dict[str, Any]:
     """Make a registry say what is wanted, and leave the rest of the file as it is.
 
-    :param request: ``tetra_dir``; ``path`` (default: the registry of that directory); ``ports``: plain name to number,
-        ``auto`` or ``absent``; ``ranges``: name to ``A-B`` or ``absent``; ``reserved``: category to numbers or
-        ``absent``; ``exclusive``: remove plain names that ``ports`` does not list; ``check``: write nothing.
-    :returns: ``changed``, ``diff`` with the text ``before`` and ``after``, and ``ports``, ``ranges``, ``reserved`` as
-        they are then.
+    :param request: ``tetra_dir``; ``path`` (default: the registry of that directory); ``ports``: plain name to a port
+        value, ``auto`` or ``absent``; ``ranges``: name to ``A-B`` or ``absent``; ``reserved``: category to numbers or
+        ``absent``; ``exclusive``: remove plain names that ``ports`` does not list; ``resolve``: ``report``,
+        ``reallocate`` or ``fail``; ``check``: write nothing.
+    :returns: ``changed``, ``diff`` with the text ``before`` and ``after``, ``ports``, ``ranges`` and ``reserved`` as
+        they are then, and ``findings``.
     :raises TetraError: listing every port that cannot be had, or saying why the file cannot be changed.
     """
     path = request.get("path") or registry_file.default_path(request["tetra_dir"])
-    update = registry_file.preview_file(path, lambda registry: _changes(request, registry))
+    wanted = _wanted(request)
+
+    def decide(known: HostPorts) -> Mapping[str, Any]:
+        return port_names.changes(wanted, _live(request, known), socket.gethostname())
+
+    update = registry_file.preview_file(path, decide)
     if update.changed and not request["check"]:
         if not request.get("path"):
             registry_file.make_folder(path)
-        update = registry_file.update_file(path, lambda registry: _changes(request, registry))
+        update = registry_file.update_file(path, decide)
     return {
         "changed": update.changed,
         "diff": {"before": update.before, "after": update.after},
         "ports": dict(update.registry.names),
         "ranges": _ranges(update.registry),
         "reserved": _reserved(update.registry),
+        "findings": _findings(path, _live(request, HostPorts(update.registry, (), ""))),
     }
 
 
@@ -49,25 +58,40 @@ def port_registry_info(request: Mapping[str, Any]) -> dict[str, Any]:
     """Read a registry, and who listens on this host.
 
     :param request: ``tetra_dir``, or ``path`` of a registry file, which must exist.
-    :returns: ``ports``: ``plain`` (name to number) and ``owned`` (``org/env`` to service to number); ``ranges``,
-        ``reserved``, ``listeners`` and ``findings``.
+    :returns: ``ports``: ``plain`` (name to port value) and ``owned`` (``org/env`` to key to port value); ``ranges``,
+        ``reserved``, ``released``, ``listeners``, ``findings``, and ``address``, where services of this host bind.
     """
     path = request.get("path")
     if path and not os.path.exists(path):
         raise TetraError(f"there is no file {path}", hint="give the path of a ports.toml on this host")
     path = path or registry_file.default_path(request["tetra_dir"])
-    registry = registry_file.read_file(path)
+    known = _live(request, registry_file.read_file(path))
+    said = known.registry
     return {
         "changed": False,
         "ports": {
-            "plain": dict(registry.names),
-            "owned": {owner: dict(services) for owner, services in registry.owned.items()},
+            "plain": dict(said.names),
+            "owned": {owner: dict(keys) for owner, keys in said.owned.items()},
         },
-        "ranges": _ranges(registry),
-        "reserved": _reserved(registry),
-        "listeners": sockets.listeners(),
-        "findings": [finding.to_wire() for finding in registry.findings],
+        "ranges": _ranges(said),
+        "reserved": _reserved(said),
+        "released": {value: one["by"] for value, one in known.released.items()},
+        "address": known.address,
+        "listeners": list(known.listeners),
+        "findings": _findings(path, known),
     }
+
+
+def _live(request: Mapping[str, Any], known: HostPorts) -> HostPorts:
+    """What a host knows of its ports, with what listens now."""
+    home = Home(request["tetra_dir"])
+    address = settings.load(home).address if os.path.exists(settings.path(home)) else ""
+    return dataclasses.replace(known, address=address, listeners=listeners.named(home, known.registry))
+
+
+def _findings(path: str, known: HostPorts) -> list[dict[str, Any]]:
+    live = [conflict.finding(path) for conflict in ports_conflicts.live(known)]
+    return [finding.to_wire() for finding in (*known.registry.findings, *live)]
 
 
 def _ranges(registry: Registry) -> dict[str, str]:
@@ -78,86 +102,31 @@ def _reserved(registry: Registry) -> dict[str, list[int]]:
     return {category: list(ports) for category, ports in registry.reserved.items()}
 
 
-def _changes(request: Mapping[str, Any], registry: Registry) -> dict[str, Any]:
-    """What has to change for a registry to say what a request wants."""
-    ranges = {name: _read("range", name, value, units.port_range)
-              for name, value in (request.get("ranges") or {}).items()}
-    reserved = {name: _read("reserved", name, value, _numbers)
-                for name, value in (request.get("reserved") or {}).items()}
-    kept = {category: ports for category, ports in registry.reserved.items() if category not in reserved}
-    taboo = {port for ports in (*kept.values(), *reserved.values()) for port in ports or ()}
-    names = _Names(request, registry, taboo).changes()
-    return {"names": names, "ranges": ranges, "reserved": reserved}
+def _wanted(request: Mapping[str, Any]) -> Wanted:
+    """What a request wants, read from what a person wrote."""
+    return Wanted(
+        names=_values("port", request.get("ports"), port_names.read),
+        ranges=_values("range", request.get("ranges"), lambda value: _or_absent(value, units.port_range)),
+        reserved=_values("reserved", request.get("reserved"), lambda value: _or_absent(value, _numbers)),
+        exclusive=bool(request.get("exclusive")),
+        resolve=units.one_of(request.get("resolve") or port_names.REPORT, port_names.RESOLUTIONS),
+    )
 
 
-def _read(kind: str, name: str, value: Any, read: Callable[[Any], _T]) -> _T | None:
-    """A value of a request, None for one that shall be absent; an error says whose value it is."""
-    try:
-        return None if value == ABSENT else read(value)
-    except TetraError as error:
-        raise TetraError(f"{kind} {name}: {error.message}", hint=error.hint, code=error.code) from error
+def _values(kind: str, given: Mapping[str, Any] | None, read: Callable[[Any], _T]) -> dict[str, _T]:
+    """The values of an option; an error says whose value it is."""
+    result = {}
+    for name, value in (given or {}).items():
+        try:
+            result[name] = read(value)
+        except TetraError as error:
+            raise TetraError(f"{kind} {name}: {error.message}", hint=error.hint, code=error.code) from error
+    return result
+
+
+def _or_absent(value: Any, read: Callable[[Any], _T]) -> _T | None:
+    return None if value == ABSENT else read(value)
 
 
 def _numbers(values: Iterable[units.Written]) -> list[int]:
     return sorted({units.port(value) for value in values})
-
-
-class _Names:
-    """The plain names of a registry on their way to what a request wants."""
-
-    def __init__(self, request: Mapping[str, Any], registry: Registry, reserved: set[int]) -> None:
-        wanted = request.get("ports") or {}
-        self._registry = registry
-        self._reserved = reserved
-        self._auto = sorted(name for name, value in wanted.items() if value == AUTO)
-        self._changes: dict[str, int | None] = {
-            name: _read("port", name, value, units.port) for name, value in wanted.items() if value != AUTO
-        }
-        if request.get("exclusive"):
-            self._changes.update({name: None for name in registry.names if name not in wanted})
-        after = {**registry.names, **self._changes}
-        self._names: dict[str, int] = {name: port for name, port in after.items() if port is not None}
-
-    def changes(self) -> dict[str, int | None]:
-        """Name to its port, or None for one to remove."""
-        self._check_stated()
-        missing = [name for name in self._auto if name not in self._names]
-        if missing:
-            free = self._free()
-            for name in missing:
-                self._names[name] = self._changes[name] = self._next(free, name)
-        return self._changes
-
-    def _check_stated(self) -> None:
-        """Object to new numbers only: what a file says already may be wrong, and is a finding."""
-        new = {name: port for name, port in self._changes.items() if port and port != self._registry.names.get(name)}
-        objections = [text for name, port in new.items() for text in self._against(name, port)]
-        if objections:
-            code = INVALID if any(text.startswith("names ") for text in objections) else REFUSED
-            raise TetraError("\n".join(dict.fromkeys(objections)), hint="give another port, or auto", code=code)
-
-    def _against(self, name: str, port: int) -> list[str]:
-        found = [f"port {port} of {name} is reserved"] if port in self._reserved else []
-        for other in (other for other, number in self._names.items() if number == port and other != name):
-            if other in self._changes:
-                found.append(f"names {' and '.join(sorted((name, other)))} both want port {port}")
-            else:
-                found.append(f"port {port} of {name} belongs to {other}")
-        for owner, services in self._registry.owned.items():
-            holders = [f"{owner}/{service}" for service, number in services.items() if number == port]
-            found += [f"port {port} of {name} belongs to {one}" for one in holders if not same_service(name, one)]
-        return found
-
-    def _free(self) -> list[int]:
-        owned = {port for services in self._registry.owned.values() for port in services.values()}
-        busy = {listener["port"] for listener in sockets.listeners()}
-        taken = {*self._reserved, *self._names.values(), *owned, *busy}
-        low, high = self._registry.allocation
-        return [port for port in range(high, low - 1, -1) if port not in taken]
-
-    def _next(self, free: list[int], name: str) -> int:
-        if not free:
-            low, high = self._registry.allocation
-            raise TetraError(f"there is no free port in {low}-{high} for {name}", code=REFUSED,
-                             hint="widen min_port and max_port in [allocation], or remove names that nobody uses")
-        return free.pop()
