@@ -104,8 +104,7 @@ def _free(space: Space, said: Registry, identity: str, protocol: str, given: set
     """A free port for an identity, in the range of the environment that it says where there is one."""
     low, high = _bounds(said, identity)
     _owner, key = words.split_identity(identity)
-    for number in port_space.choosable(port_space.candidates(low, high, said.strategy, identity), [space]):
-        value = words.value_of(number, protocol)
+    for value in port_space.choosable(port_space.candidates(low, high, said.strategy, identity), protocol, [space]):
         if value not in given and space.is_free(key, value):
             return value
     raise TetraError(f"there is no free port in {low}-{high} for {identity}", code=REFUSED,

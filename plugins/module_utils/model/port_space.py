@@ -8,7 +8,7 @@ import dataclasses
 import hashlib
 import ipaddress
 import itertools
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from . import registry as words
@@ -52,18 +52,31 @@ def candidates(low: int, high: int, strategy: str, identity: str) -> Iterator[in
     yield from itertools.chain(range(start, high + 1), range(low, start))
 
 
-def choosable(numbers: Iterable[int], spaces: Sequence[Space]) -> Iterator[int]:
-    """Those that may be chosen: no system ports, and what the kernel gives to connections at the very end."""
+def choosable(numbers: Iterable[int], protocol: str, spaces: Sequence[Space]) -> Iterator[PortValue]:
+    """Those that may be chosen: unregistered, no system ports, and what the kernel gives to connections at the end."""
     system = all(space.registry.system_ports for space in spaces)
     late = []
-    for number in numbers:
+    for value in _unregistered(numbers, protocol, [space.registry.registered for space in spaces]):
+        number = words.number_of(value)
         if number < _LOWEST_PLAIN_PORT and not system:
             continue
         if any(space.is_ephemeral(number) for space in spaces):
-            late.append(number)
+            late.append(value)
         else:
-            yield number
+            yield value
     yield from late
+
+
+def _unregistered(
+    numbers: Iterable[int], protocol: str, registered: Sequence[Container[PortValue]]
+) -> Iterator[PortValue]:
+    for number in numbers:
+        value = words.value_of(number, protocol)
+        for found in registered:
+            if value in found:
+                break
+        else:
+            yield value
 
 
 class Space:
@@ -81,7 +94,6 @@ class Space:
         self._ephemeral = ports.ephemeral
         self._kept = ports.kept
         self._released = ports.released
-        self._registered = self.registry.registered()
         self._reserved = {port: category for category, found in self.registry.reserved.items() for port in found}
         self._listeners: dict[PortValue, list[Mapping[str, Any]]] = {}
         for listener in ports.listeners:
@@ -98,7 +110,7 @@ class Space:
         released = self._released.get(str(value))
         if words.number_of(value) in self._reserved or (released and released["by"] != self._identity(key)):
             return False
-        if any(not self._is_own(holder, key) or self._keeps(holder, key) for holder in self._registered.get(value, ())):
+        if any(not self._is_own(holder, key) or self._keeps(holder, key) for holder in self.registry.registered.get(value, ())):
             return False
         return not self.foreign(key, value)
 
@@ -113,7 +125,7 @@ class Space:
         if category is not None:
             text = f"{subject} is reserved on host {self.name} ([reserved] {category})"
             found.append((text, f"give {key} another port"))
-        for holder in self._registered.get(value, ()):
+        for holder in self.registry.registered.get(value, ()):
             if holder != name and not self._is_own(holder, key):
                 text = f"{subject} belongs to {holder} in the registry of host {self.name}"
                 found.append((text, f"give {key} another port, or release that one"))

@@ -252,8 +252,7 @@ class _Allocation:
         low, high = self._bounds(request)
         strategy = registry.SEQUENTIAL if request.kind == FROM else self._range.strategy
         numbers = port_space.candidates(low, high, strategy, f"{self._owner}/{request.key}")
-        for number in port_space.choosable(numbers, self._spaces):
-            yield registry.value_of(number, request.protocol)
+        return port_space.choosable(numbers, request.protocol, self._spaces)
 
     def _bounds(self, request: Request) -> tuple[int, int]:
         """A service that asks for ``N+`` may leave the range when nobody enforces it."""

@@ -142,7 +142,7 @@ def in_file(registry: Registry) -> list[Conflict]:
 
 
 def _duplicates(registry: Registry) -> Iterator[Conflict]:
-    for value, identities in registry.registered().items():
+    for value, identities in registry.registered.items():
         if len(identities) < 2:
             continue
         ordered = sorted(identities, key=lambda identity: (registry.places.get(identity, (0, 0)), identity))

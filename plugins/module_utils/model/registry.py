@@ -10,6 +10,7 @@ name, or ``org/env/`` with a key.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Union
@@ -66,7 +67,8 @@ class Registry:
             for key, value in keys.items():
                 yield f"{owner}/{key}", value
 
-    def registered(self) -> dict[PortValue, list[str]]:
+    @functools.cached_property
+    def registered(self) -> Mapping[PortValue, list[str]]:
         """Port value to the identities that have it."""
         result: dict[PortValue, list[str]] = {}
         for identity, value in self.identities():
