@@ -149,9 +149,9 @@ def _movers(found: Iterable[Conflict], known: HostPorts) -> list[Conflict]:
                  for listener in known.listeners if listener["owner"]}
     movers: dict[str, Conflict] = {}
     for one in found:
-        if one.code == ports_conflicts.DUPLICATE:
-            one = ports_conflicts.loser(one, known.registry, listening)
-        movers.setdefault(one.identity, one)
+        is_duplicate = one.code == ports_conflicts.DUPLICATE
+        for mover in ports_conflicts.losers(one, known.registry, listening) if is_duplicate else [one]:
+            movers.setdefault(mover.identity, mover)
     return list(movers.values())
 
 

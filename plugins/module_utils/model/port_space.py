@@ -110,7 +110,8 @@ class Space:
         released = self._released.get(str(value))
         if words.number_of(value) in self._reserved or (released and released["by"] != self._identity(key)):
             return False
-        if any(not self._is_own(holder, key) or self._keeps(holder, key) for holder in self.registry.registered.get(value, ())):
+        holders = self.registry.registered.get(value, ())
+        if any(not self._is_own(holder, key) or self._keeps(holder, key) for holder in holders):
             return False
         return not self.foreign(key, value)
 

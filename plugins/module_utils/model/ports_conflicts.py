@@ -73,10 +73,12 @@ def between_hosts(registries: Mapping[str, Registry], owner: str) -> list[Confli
     return found
 
 
-def loser(duplicate: Conflict, registry: Registry, listening: Collection[tuple[str, PortValue]]) -> Conflict:
-    """The conflict of the one that gives way where two share a port.
+def losers(
+    duplicate: Conflict, registry: Registry, listening: Collection[tuple[str, PortValue]]
+) -> list[Conflict]:
+    """Those who give way where several share a port.
 
-    Who listens there stays; then who belongs to an environment; then who stands first.
+    Who listens there stays; else who belongs to an environment; else who stands first.
 
     :param listening: ``org/env/service`` and port value of services that listen.
     """
@@ -86,12 +88,8 @@ def loser(duplicate: Conflict, registry: Registry, listening: Collection[tuple[s
         listens = (f"{owner}/{words.service_of(key)}", duplicate.value) in listening
         return not listens, not owner, registry.places.get(identity, (0, 0))
 
-    sharing = [identity for identity, value in registry.identities() if value == duplicate.value]
-    stays = min(sharing, key=rank)
-    gives_way = duplicate.identity if duplicate.identity != stays else max(
-        (identity for identity in sharing if not _same(identity, stays)), key=rank
-    )
-    return dataclasses.replace(duplicate, identity=gives_way)
+    stays, *others = sorted(registry.registered[duplicate.value], key=rank)
+    return [dataclasses.replace(duplicate, identity=other) for other in others if not _same(other, stays)]
 
 
 def _with_listeners(known: HostPorts) -> Iterator[Conflict]:

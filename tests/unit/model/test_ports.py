@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 from ansible_collections.tetra.platform.plugins.module_utils.model import ports
 from ansible_collections.tetra.platform.plugins.module_utils.model.errors import INVALID, REFUSED, TetraError
@@ -339,6 +341,75 @@ def test_reserving_objects_to_what_somebody_else_got_in_between():
         "port 4100 of service api belongs to beta/dev/x in the registry of host h1",
         "port 4400 of service web is reserved on host h1 ([reserved] s)",
     ]
+
+
+def test_further_ports_of_a_service_are_ports_of_their_own():
+    udp = Request("api/dns", "fixed", 4000, protocol="udp")
+    asked = [auto("api"), Request("api/admin", "auto"), udp, Request("web/stats", "auto", protocol="udp")]
+    assert allocate(asked, host()) == {"api": 4000, "api/admin": 4001, "api/dns": "4000/udp", "web/stats": "4001/udp"}
+
+
+def test_a_service_listens_on_its_further_ports_itself():
+    own = host(owned={OWNER: {"api": 4000, "api/admin": 4005}}, listeners=[listener(4005, owner=f"{OWNER}/api")])
+    assert allocate([auto("api"), Request("api/admin", "auto")], own) == {"api": 4000, "api/admin": 4005}
+
+
+def test_a_name_of_the_other_protocol_is_refused():
+    error = refused([named("api", "dns")], host(names={"dns": "53/udp"}))
+    assert error.message == "service api asks for the port of dns, which is 53/udp, for tcp"
+
+
+def test_what_somebody_gave_up_a_short_while_ago_is_not_chosen_but_may_be_stated():
+    resting = dataclasses.replace(host(), released={"4000": {"by": "acme/prod/api", "held": False}})
+    assert allocate([auto("api")], resting) == {"api": 4001}
+    assert allocate([fixed("api", 4000)], resting) == {"api": 4000}
+
+
+def test_what_the_service_gave_up_itself_it_gets_again():
+    resting = dataclasses.replace(host(), released={"4000": {"by": f"{OWNER}/web", "held": False}})
+    assert allocate([auto("api"), auto("web")], resting) == {"api": 4001, "web": 4000}
+
+
+def test_what_is_held_for_another_environment_is_not_given_at_all():
+    holding = dataclasses.replace(host(), released={"4000": {"by": "acme/prod/api", "held": True}})
+    assert refused([fixed("api", 4000)], holding).message == (
+        "port 4000 of service api is kept on host h1 for acme/prod/api, which may have to go back to it"
+    )
+
+
+def test_what_the_kernel_gives_to_connections_is_chosen_last():
+    busy = dataclasses.replace(host(), ephemeral=(4000, 4008))
+    assert allocate([auto("api"), auto("web")], busy) == {"api": 4009, "web": 4000}
+    assert allocate([auto("api")], dataclasses.replace(busy, kept={4003})) == {"api": 4003}
+
+
+def test_system_ports_are_not_chosen_unless_the_registry_says_so():
+    low = Range(80, 1025, "x", True)
+    assert allocate([auto("api")], host(), port_range=low) == {"api": 1024}
+    allowing = HostPorts(Registry(system_ports=True), (), "")
+    assert allocate([auto("api")], allowing, port_range=low) == {"api": 80}
+
+
+def test_random_spreads_by_name_and_is_the_same_for_every_host_and_run():
+    spread = dataclasses.replace(Range(4000, 4999, "x", True), strategy="random")
+    asked = [auto(name) for name in ("a", "b", "c", "d")]
+    given_ports = allocate(asked, host(), port_range=spread)
+    assert allocate(reversed(asked), host(), host(), port_range=spread) == given_ports
+    assert len(set(given_ports.values())) == 4
+    assert max(given_ports.values()) - min(given_ports.values()) > 3
+
+
+def test_random_goes_round_until_something_is_free():
+    spread = dataclasses.replace(DEFAULT, strategy="random")
+    full = host(names={f"n{port}": port for port in range(4000, 4010) if port != 4004})
+    assert allocate([auto("api")], full, port_range=spread) == {"api": 4004}
+
+
+def test_ports_of_ranges_only_need_a_range():
+    strict = {"h1": HostPorts(Registry(strategy="range-based", ranges={"dev": (4000, 4009)}), (), "")}
+    assert ports.resolve_range(None, {}, strict, "dev").strategy == "range-based"
+    with pytest.raises(TetraError, match="environment qa has no range of ports, and host h1 gives ports of ranges"):
+        ports.resolve_range(None, {}, strict, "qa")
 
 
 SMALL = st.integers(4000, 4009)

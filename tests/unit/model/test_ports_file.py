@@ -199,6 +199,14 @@ def test_reserved_ports_are_an_array_or_words_in_a_text(value, ports):
         ("[allocation]\nauto_alocate = true\n", [("unknown-key", 2, 16)]),
         ("[allocation]\nauto_allocate = maybe\n", [("not-a-truth-value", 2, 17)]),
         ("[conflicts]\nauto_resolve = 1\n", [("not-a-truth-value", 2, 16)]),
+        ('[allocation]\nallocation_strategy = "lucky"\n', [("not-a-strategy", 2, 23)]),
+        ("[allocation]\ncooldown = soon\n", [("not-a-cooldown", 2, 12)]),
+        ('[ports]\ndns = "0/udp"\n', [("not-a-port", 2, 7)]),
+        ('[ports]\ndns = "53/sctp"\n', [("not-a-port", 2, 7)]),
+        ('[ports]\n"a/b" = 4100\n', [("unknown-key", 2, 9)]),
+        ('[ports.acme.dev]\n"a/b/c" = 4100\n', [("unknown-key", 2, 11)]),
+        ('[ports]\na = "4100/udp"\nb = "4100/udp"\nc = 4100\n', [("duplicate-port", 3, 5)]),
+        ('[port_ranges]\ndev = "3000-3999"\nqa = "3999-4100"\n', [("overlapping-ranges", 3, 6)]),
     ],
 )
 def test_what_is_wrong_is_a_finding_with_its_place(text, found):
@@ -218,6 +226,35 @@ def test_the_lines_around_a_wrong_one_still_count(junk):
 
 def test_lines_below_an_unreadable_table_belong_to_none():
     assert read("[ports]\na = 4001\n[reserved\nb = 4002\n").names == {"a": 4001}
+
+
+def test_further_ports_and_protocols_are_read():
+    said = read('[ports]\ngame = "27015/UDP"\nweb = "4100/tcp"\n[ports.acme.dev]\n"api/dns" = "5353/udp"\n')
+    assert said.names == {"game": "27015/udp", "web": 4100}
+    assert said.owned == {"acme/dev": {"api/dns": "5353/udp"}}
+    assert said.findings == []
+
+
+@pytest.mark.parametrize(
+    ("line", "field", "value"),
+    [
+        ('allocation_strategy = "sequential"  # sequential, random, or range-based', "strategy", "sequential"),
+        ('allocation_strategy = "random"', "strategy", "random"),
+        ('allocation_strategy = "range_based"', "strategy", "range-based"),
+        ("avoid_system_ports = true", "system_ports", False),
+        ('avoid_system_ports = "false"', "system_ports", True),
+        ("cooldown = 30", "cooldown", 30.0),
+        ('cooldown = "2h"', "cooldown", 7200.0),
+        ("cooldown = 0", "cooldown", 0.0),
+    ],
+)
+def test_how_ports_are_chosen_is_read(line, field, value):
+    said = read(f"[allocation]\n{line}\n")
+    assert (getattr(said, field), said.findings) == (value, [])
+
+
+def test_two_names_of_one_range_may_say_the_same():
+    assert read('[port_ranges]\ndev = "3000-3999"\ndevelopment = "3000-3999"\n').findings == []
 
 
 def test_of_a_key_that_is_there_twice_the_last_counts():
@@ -270,6 +307,12 @@ EDITS = {
         "api = 3100\n",
         "api = 3100\n\n[ports.acme.prod]\nweb = 5101\napi = 5100\n",
     ),
+    "a further port stands in quotes": (
+        {"owned": {"acme/dev": {"api/dns": "5353/udp", "api/x": 3102}}},
+        "api = 3100\n",
+        'api = 3100\n"api/dns" = "5353/udp"\n"api/x" = 3102\n',
+    ),
+    "a port changes its protocol": ({"names": {"arcade": "8400/udp"}}, "arcade = 8400\n", 'arcade = "8400/udp"\n'),
     "an environment goes with its last service": (
         {"owned": {"acme/dev": {"api": None}}},
         "\n[ports.acme.dev]\napi = 3100\n",
