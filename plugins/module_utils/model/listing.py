@@ -7,6 +7,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from . import holder
+
 _DIGEST = 12
 _DETAIL = 80
 _NOTHING = "-"
@@ -54,9 +56,12 @@ def ports(found: Iterable[Mapping[str, Any]]) -> list[list[str]]:
 
 
 def listener(found: Mapping[str, Any]) -> str:
-    """Who listens on a port: the service if it is known, the program, and its process."""
-    program = f"{found['command'] or 'a program'} (pid {found['pid'] or 'unknown'})"
-    return f"{found['owner']}: {program}" if found["owner"] else program
+    """Who holds a port: the service if it is known, else the unit or the container; the program, and its process."""
+    if found["owner"]:
+        return f"{found['owner']}: {holder.who({**found, 'unit': ''})}"
+    known = found["pid"] or found.get("container")
+    program = holder.who(found) if known else "a program (pid unknown)"
+    return f"a connection of {program}" if found.get("state") == holder.CONNECTION else program
 
 
 def history(records: Iterable[Mapping[str, Any]]) -> list[list[str]]:

@@ -12,6 +12,7 @@ from collections.abc import Collection, Container, Iterable, Iterator, Mapping, 
 from typing import Any
 
 from . import registry as words
+from .holder import text as holder_text
 from .registry import PortValue, Registry
 
 _LOWEST_PLAIN_PORT = 1024
@@ -135,7 +136,7 @@ class Space:
             text = f"{subject} is kept on host {self.name} for {released['by']}, which may have to go back to it"
             found.append((text, "run again when the transaction of that environment has ended"))
         for listener in self.foreign(key, value):
-            text = f"{subject} is taken on host {self.name}: {who(listener)}"
+            text = f"{subject} is taken on host {self.name}: {holder_text(listener)}"
             found.append((text, f"stop that program or give {key} another port"))
         return found
 
@@ -182,12 +183,3 @@ def _normal(address: str) -> str:
     mapped = getattr(parsed, "ipv4_mapped", None)
     parsed = mapped or parsed
     return "" if parsed.is_unspecified else str(parsed)
-
-
-def who(listener: Mapping[str, Any]) -> str:
-    """A listener in words."""
-    address = listener["address"]
-    place = f"[{address}]:{listener['port']}" if ":" in address else f"{address}:{listener['port']}"
-    if listener["pid"] is None:
-        return f"a program that the agent may not look into listens on {place}"
-    return f"{listener['command'] or 'a program'} (pid {listener['pid']}) listens on {place}"

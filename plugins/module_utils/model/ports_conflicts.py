@@ -7,9 +7,9 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Collection, Iterator, Mapping
 
-from . import port_space
 from . import registry as words
 from .errors import WARNING, Finding
+from .holder import text as holder_text
 from .port_space import HostPorts, Space
 from .registry import PortValue, Registry
 
@@ -98,7 +98,7 @@ def _with_listeners(known: HostPorts) -> Iterator[Conflict]:
     for owner, keys in known.registry.owned.items():
         for key, value in keys.items():
             for listener in spaces[owner].foreign(key, value):
-                message = f"port {value} of {owner}/{key} is taken: {port_space.who(listener)}"
+                message = f"port {value} of {owner}/{key} is taken: {holder_text(listener)}"
                 yield _conflict(known.registry, TAKEN, f"{owner}/{key}", value, message,
                                 f"stop that program, or give {key} another port")
 

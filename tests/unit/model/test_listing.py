@@ -47,6 +47,10 @@ def test_what_was_done():
         ([{"owner": None, "command": "nginx", "pid": 5}], "nginx (pid 5)"),
         ([{"owner": None, "command": "", "pid": None}], "a program (pid unknown)"),
         ([{"owner": "acme/dev/web", "command": "python3", "pid": 5}], "acme/dev/web: python3 (pid 5)"),
+        ([{"owner": "acme/dev/web", "command": "p", "pid": 5, "unit": "u.service"}], "acme/dev/web: p (pid 5)"),
+        ([{"owner": None, "command": "nginx", "pid": 5, "unit": "n.service"}], "nginx of n.service (pid 5)"),
+        ([{"owner": None, "command": "", "pid": None, "container": "db"}], "container db"),
+        ([{"owner": None, "command": "curl", "pid": 5, "state": "connection"}], "a connection of curl (pid 5)"),
     ],
 )
 def test_who_listens(listeners, shown):
