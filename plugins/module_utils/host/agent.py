@@ -75,6 +75,10 @@ def _boot(tetra_dir: str) -> int:
     from ..model import transaction
     from . import boot
 
+    # What is settled starts services, whose ports a connection could have taken by then.
+    reason = boot.keep_ports(tetra_dir)
+    if reason:
+        sys.stderr.write(f"tsm: outgoing connections may take ports of services: {reason}\n")
     failures = boot.settle(tetra_dir)
     for failure in failures:
         sys.stderr.write(f"tsm: {failure}\n")

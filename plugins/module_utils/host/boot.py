@@ -1,12 +1,12 @@
 # Copyright: tetra.platform contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What happens when the host starts: transactions that the restart interrupted are taken back, at once."""
+"""What happens when the host starts: what the kernel forgot is said again, interrupted transactions are taken back."""
 
 from __future__ import annotations
 
 from ..model import transaction
 from ..model.errors import TetraError
-from . import deadman, engine, transactions
+from . import deadman, engine, kernel_ports, transactions
 from .layout import Home
 from .scope import Scope, open_scope
 
@@ -23,6 +23,14 @@ def settle(tetra_dir: str) -> list[str]:
         except (TetraError, OSError) as error:
             failures.append(f"{found.org}/{found.env}: {error}")
     return failures
+
+
+def keep_ports(tetra_dir: str) -> str | None:
+    """Keep the ports of services from outgoing connections, as it was before the restart.
+
+    :returns: why it could not be done, else None.
+    """
+    return kernel_ports.again(Home(tetra_dir))
 
 
 def _settle(scope: Scope) -> None:

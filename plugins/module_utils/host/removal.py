@@ -11,7 +11,7 @@ from typing import Any
 
 from ..model import transaction
 from ..model.errors import REFUSED, TetraError
-from . import durable, journald, keys, local_policy, settings, transactions
+from . import durable, journald, kernel_ports, keys, local_policy, settings, transactions
 from .layout import Home
 from .scope import open_supervisor
 from .supervisors.base import Supervisor
@@ -48,7 +48,9 @@ def _steps(home: Home, supervisor: Supervisor, request: Mapping[str, Any]) -> li
     if request.get("services") == "keep":
         return [*_of_the_system(home, supervisor), _settings(home)]
     services = ("services", True, supervisor.forget_all)
-    return [services, *_of_the_system(home, supervisor), *_folders(home, request), _settings(home)]
+    kept = os.path.exists(kernel_ports.path(home))
+    ports = ("ports kept from connections", kept, lambda: kernel_ports.forget(home))
+    return [services, ports, *_of_the_system(home, supervisor), *_folders(home, request), _settings(home)]
 
 
 def _check_settled(home: Home) -> None:
