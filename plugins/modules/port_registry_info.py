@@ -46,7 +46,12 @@ reserved:
   returned: success
   type: dict
 listeners:
-  description: Programs that listen on this host, with address, port, pid and name.
+  description:
+    - Who holds ports of this host, with C(address), C(port), C(protocol) (tcp or udp), C(pid), C(command), C(unit) of
+      systemd and C(container).
+    - C(state) is listen, published (the kernel hands the port to a container) or connection (an outgoing connection has
+      the port as its own).
+    - C(ipv6_only) tells whether a listener on every IPv6 address leaves those of IPv4 to others.
   returned: success
   type: list
   elements: dict

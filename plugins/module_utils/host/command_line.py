@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NoReturn
 
 from ..model import canonical, listing, lookup, table, transaction, units
+from ..model import registry as words
 from ..model.errors import ERROR, INVALID, REFUSED, TetraError
 from . import doctor, evidence, journal, observation, running
 from . import settings as settings_file
@@ -376,8 +377,9 @@ def _ports(home: Home, options: argparse.Namespace) -> Answer:
     if not (options.org or options.env):
         rows += [("", name, port) for name, port in found["ports"]["plain"].items()]
     registered = [
-        {"owner": owner, "service": name, "port": port, "listeners": [one for one in listeners if one["port"] == port]}
-        for owner, name, port in sorted(rows, key=lambda row: (row[2], row))
+        {"owner": owner, "service": name, "port": port,
+         "listeners": [one for one in listeners if words.value_of(one["port"], one["protocol"]) == port]}
+        for owner, name, port in sorted(rows, key=lambda row: (words.number_of(row[2]), str(row[2]), row[:2]))
     ]
     document = {"ports": registered, **{key: found[key] for key in ("ranges", "reserved", "findings")}}
     remarks = [table.printable(f"{one['severity']}: {one['message']}") for one in found["findings"]]

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..model import transaction
-from ..model.registry import TCP, UDP, number_of, protocol_of
+from ..model.registry import TCP, UDP, Registry, number_of, protocol_of
 from ..model.release import ports_of
 from . import drift, holds, journal, membership, registry, running, sockets, store, transactions
 from .scope import Scope
@@ -48,7 +48,7 @@ def observe(scope: Scope) -> dict[str, Any]:
         "registry": known.registry.to_wire(),
         "released": known.released,
         "ephemeral": list(known.ephemeral),
-        "listeners": _listeners(scope, services),
+        "listeners": _listeners(scope, services, known.registry),
         "blobs": store.blobs(environment),
         "last": _last(records),
     }
@@ -103,9 +103,9 @@ def _last(records: list[dict[str, Any]]) -> dict[str, Any] | None:
     return {key: ended[-1][key] for key in keys} if ended else None
 
 
-def _listeners(scope: Scope, services: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Who listens on this host; what our own services hold is named by its owner."""
-    result = sockets.listeners()
+def _listeners(scope: Scope, services: Mapping[str, Mapping[str, Any]], said: Registry) -> list[dict[str, Any]]:
+    """Who holds ports of this host; what our own services hold is named by its owner."""
+    result = sockets.listeners({number_of(value) for _identity, value in said.identities()})
     owners = {service["pid"]: f"{scope.org}/{scope.env}/{name}" for name, service in services.items() if service["pid"]}
     sockets.name_owners(result, owners)
     return result
