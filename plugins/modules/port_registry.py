@@ -33,6 +33,17 @@ options:
     description: Remove plain names that are not in O(ports).
     type: bool
     default: false
+  import_from:
+    description:
+      - A registry on the host that is taken over, as TOML, JSON, shell variables or the original's C(ports.env). All of
+        it or nothing; what contradicts the registry is listed.
+    type: path
+  adopt:
+    description:
+      - Files and folders on the host whose ports get the names that the module port_registry_info proposes for them,
+        together with what listens. All of them or nothing. An empty list stands for what listens alone.
+    type: list
+    elements: path
 extends_documentation_fragment:
   - tetra.platform.common
   - tetra.platform.common.changes
@@ -78,8 +89,11 @@ def main() -> None:
         "ranges": {"type": "dict", "default": {}},
         "reserved": {"type": "dict", "default": {}},
         "exclusive": {"type": "bool", "default": False},
+        "import_from": {"type": "path"},
+        "adopt": {"type": "list", "elements": "path"},
     }
-    bridge.run_module(ports.port_registry, arguments)
+    alone = [["import_from", other] for other in ("adopt", "exclusive")]
+    bridge.run_module(ports.port_registry, arguments, mutually_exclusive=alone)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,16 @@ options:
   path:
     description: Registry file; the default is C(config/ports.toml) in O(tetra_dir).
     type: path
+  export:
+    description: Also return the registry as RV(text) in this form.
+    type: str
+    choices: [toml, json, env, ports.env]
+  scan:
+    description:
+      - Files and folders on the host in which ports are sought - definitions, env files, commands, Compose files - for
+        RV(proposals). An empty list stands for what listens alone.
+    type: list
+    elements: path
 extends_documentation_fragment:
   - tetra.platform.common
   - tetra.platform.common.reads
@@ -55,6 +65,17 @@ listeners:
   returned: success
   type: list
   elements: dict
+text:
+  description: The registry in the form of O(export).
+  returned: with O(export)
+  type: str
+proposals:
+  description:
+    - Ports that files need or that somebody listens on, each with a name for it, its state (C(new), C(registered) or
+      C(conflict)), the reason of a conflict, and where it was seen.
+  returned: with O(scan)
+  type: list
+  elements: dict
 findings:
   description: What is wrong with the file, with severity, code, line, column and hint.
   returned: success
@@ -68,7 +89,12 @@ from ansible_collections.tetra.platform.plugins.module_utils.host.operations imp
 
 def main() -> None:
     """Run the operation of the same name."""
-    arguments = {**bridge.TETRA_DIR, "path": {"type": "path"}}
+    arguments = {
+        **bridge.TETRA_DIR,
+        "path": {"type": "path"},
+        "export": {"type": "str", "choices": ["toml", "json", "env", "ports.env"]},
+        "scan": {"type": "list", "elements": "path"},
+    }
     bridge.run_module(ports.port_registry_info, arguments)
 
 

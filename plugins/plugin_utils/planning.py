@@ -18,6 +18,7 @@ from ansible_collections.tetra.platform.plugins.module_utils.model import (
     pack,
     placement,
     plan,
+    port_lists,
     ports,
     recovery,
     registry,
@@ -243,6 +244,7 @@ def _hosts(observed: Mapping[str, Mapping[str, Any]]) -> dict[str, HostPorts]:
             host["address"],
             host["released"],
             (host["ephemeral"][0], host["ephemeral"][1]),
+            port_lists.parse(host["kept"]),
         )
         for name, host in observed.items()
     }

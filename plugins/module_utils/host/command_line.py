@@ -20,12 +20,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NoReturn
 
 from ..model import canonical, listing, lookup, table, transaction, units
-from ..model import registry as words
 from ..model.errors import ERROR, INVALID, REFUSED, TetraError
-from . import doctor, evidence, journal, observation, running
+from . import command_ports, doctor, evidence, journal, observation, running
 from . import settings as settings_file
+from .answer import Answer
 from .layout import Environment, Home
-from .operations import deployment, index, ports
+from .operations import deployment, index
 from .scope import Scope, open_scope, open_supervisor
 
 _DEFAULT_DIR = "/var/lib/tetra"
@@ -44,7 +44,7 @@ usage: tsm COMMAND [SERVICE...] [--org ORG] [--env ENV] [--dir DIR] [--json]
   start SERVICE...         start services
   stop SERVICE...          stop services; they stay stopped until somebody starts them
   restart SERVICE...       stop and start services
-  ports                    the registered ports of this host, and who listens there
+  ports [ACTION...]        the registered ports of this host, and who listens there; tsm ports help tells the rest
   history                  how pushes, promotions and rollbacks ended; -n RECORDS, 20 unless given
   doctor                   check this host; exit code 10 when something is wrong
   help                     this text
@@ -52,16 +52,6 @@ usage: tsm COMMAND [SERVICE...] [--org ORG] [--env ENV] [--dir DIR] [--json]
 SERVICE is a number of tsm list, a name, env/name, org/env/name, a part of a name that one service alone has, or all.
 --org and --env narrow what is looked at; --json prints one JSON document; --dir is the directory of tetra.
 Exit codes: 0 good, 10 refused or something is wrong, 15 wrong use."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Answer:
-    """What a command found out: ``document`` for programs, ``text`` for people, ``problems`` it met on its way."""
-
-    document: Mapping[str, Any]
-    text: str
-    problems: Sequence[str] = ()
-    code: str = transaction.UNCHANGED
 
 
 def main(arguments: list[str]) -> int:
@@ -198,6 +188,8 @@ def _options(name: str, command: _Command, arguments: list[str]) -> argparse.Nam
         parser.add_argument("-n", dest="lines", type=_count, default=command.lines, metavar="LINES")
     if name == "logs":
         parser.add_argument("--all", action="store_true")
+    if name == "ports":
+        command_ports.add_options(parser)
     if command.services:
         parser.add_argument("services", nargs="*", metavar="SERVICE")
     options = parser.parse_intermixed_args(arguments)
@@ -370,20 +362,7 @@ def _change(home: Home, options: argparse.Namespace, state: str) -> Answer:
 
 def _ports(home: Home, options: argparse.Namespace) -> Answer:
     places = [f"{one.org}/{one.env}" for one in _environments(home, options)]
-    found = ports.port_registry_info(_request(home, "", ""))
-    listeners = found["listeners"]
-    rows = [(owner, name, port) for owner, names in found["ports"]["owned"].items() for name, port in names.items()
-            if owner in places or not (options.org or options.env)]
-    if not (options.org or options.env):
-        rows += [("", name, port) for name, port in found["ports"]["plain"].items()]
-    registered = [
-        {"owner": owner, "service": name, "port": port,
-         "listeners": [one for one in listeners if words.value_of(one["port"], one["protocol"]) == port]}
-        for owner, name, port in sorted(rows, key=lambda row: (words.number_of(row[2]), str(row[2]), row[:2]))
-    ]
-    document = {"ports": registered, **{key: found[key] for key in ("ranges", "reserved", "findings")}}
-    remarks = [table.printable(f"{one['severity']}: {one['message']}") for one in found["findings"]]
-    return Answer(document, "\n".join([_rows(listing.ports(registered), "no port is registered"), *remarks]))
+    return command_ports.carry_out(home, options, places if options.org or options.env else None)
 
 
 def _history(home: Home, options: argparse.Namespace) -> Answer:

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..model import transaction
+from ..model import port_lists, transaction
 from ..model.registry import TCP, UDP, Registry, number_of, protocol_of
 from ..model.release import ports_of
 from . import drift, holds, journal, membership, registry, running, sockets, store, transactions
@@ -48,6 +48,7 @@ def observe(scope: Scope) -> dict[str, Any]:
         "registry": known.registry.to_wire(),
         "released": known.released,
         "ephemeral": list(known.ephemeral),
+        "kept": port_lists.text(known.kept),
         "listeners": _listeners(scope, services, known.registry),
         "blobs": store.blobs(environment),
         "last": _last(records),

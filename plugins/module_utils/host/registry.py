@@ -14,10 +14,11 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from ..model import ports, ports_edit, ports_file, released
+from ..model import registry as words
 from ..model.errors import REFUSED, TetraError
 from ..model.port_space import HostPorts
 from ..model.registry import PortValue, Registry
-from . import durable
+from . import durable, kernel_ports
 from .layout import Home
 
 _LOCK_TIMEOUT = 30.0
@@ -86,7 +87,8 @@ def read_file(path: str) -> HostPorts:
 
 
 def _known(path: str, said: Registry) -> HostPorts:
-    return HostPorts(said, (), "", released.known(_read_released(path), time.time()))
+    resting = released.known(_read_released(path), time.time())
+    return HostPorts(said, (), "", resting, kernel_ports.ephemeral(), kernel_ports.reserved())
 
 
 def change(tetra_dir: str, changes: Mapping[str, Any]) -> Registry:
@@ -94,7 +96,7 @@ def change(tetra_dir: str, changes: Mapping[str, Any]) -> Registry:
 
     :returns: what the registry says then.
     """
-    return update_file(default_path(tetra_dir), lambda _known: changes).registry
+    return _update(tetra_dir, lambda _known: changes).registry
 
 
 def reserve(tetra_dir: str, owner: str, wanted: Mapping[str, PortValue]) -> Registry:
@@ -111,7 +113,7 @@ def reserve(tetra_dir: str, owner: str, wanted: Mapping[str, PortValue]) -> Regi
         ports.check_registered(known, owner, wanted, socket.gethostname())
         return {"owned": {owner: dict(wanted)}}
 
-    return update_file(default_path(tetra_dir), changes, held=True).registry
+    return _update(tetra_dir, changes, held=True).registry
 
 
 def settle(tetra_dir: str, owner: str, gone: Iterable[str]) -> None:
@@ -121,10 +123,23 @@ def settle(tetra_dir: str, owner: str, gone: Iterable[str]) -> None:
     :param gone: keys.
     """
     path = default_path(tetra_dir)
-    cooldown = update_file(path, lambda _known: {"owned": {owner: dict.fromkeys(gone)}}).registry.cooldown
+    cooldown = _update(tetra_dir, lambda _known: {"owned": {owner: dict.fromkeys(gone)}}).registry.cooldown
     with locked(path):
         before = _read_released(path)
         _write_released(path, before, released.settled(before, owner, time.time(), cooldown))
+
+
+def _update(tetra_dir: str, decide: Decide, held: bool = False) -> Update:
+    update = update_file(default_path(tetra_dir), decide, held)
+    if update.changed:
+        keep_from_connections(tetra_dir, update.registry)
+    return update
+
+
+def keep_from_connections(tetra_dir: str, said: Registry) -> None:
+    """Have the kernel leave registered ports to their services, where this user may say so to it."""
+    # Where it cannot be done services work without it, and the port is a finding.
+    kernel_ports.follow(Home(tetra_dir), (words.number_of(value) for _identity, value in said.identities()))
 
 
 def update_file(path: str, decide: Decide, held: bool = False) -> Update:

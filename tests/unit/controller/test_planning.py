@@ -24,7 +24,7 @@ def observed(**changes):
         "epoch": 0, "transaction": None, "history": [], "holds": {}, "removed": {}, "releases": {}, "services": {},
         "blobs": [], "drift": [],
         "registry": ports_file.read("", "ports.toml").to_wire(), "listeners": [],
-        "released": {}, "ephemeral": [0, 0],
+        "released": {}, "ephemeral": [0, 0], "kept": "",
         "secret_digests": {"key": "k1", "digests": {}},
         **changes,
     }  # fmt: skip

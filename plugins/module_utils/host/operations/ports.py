@@ -6,20 +6,15 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import socket
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, TypeVar
+from collections.abc import Mapping
+from typing import Any
 
-from ...model import port_names, ports_conflicts, units
+from ...model import ports_conflicts, ports_transfer
 from ...model.errors import TetraError
-from ...model.port_names import ABSENT, Wanted
 from ...model.port_space import HostPorts
 from ...model.registry import Registry
-from .. import listeners, settings
+from .. import port_changes, port_scan
 from .. import registry as registry_file
-from ..layout import Home
-
-_T = TypeVar("_T")
 
 
 def port_registry(request: Mapping[str, Any]) -> dict[str, Any]:
@@ -28,46 +23,56 @@ def port_registry(request: Mapping[str, Any]) -> dict[str, Any]:
     :param request: ``tetra_dir``; ``path`` (default: the registry of that directory); ``ports``: plain name to a port
         value, ``auto`` or ``absent``; ``ranges``: name to ``A-B`` or ``absent``; ``reserved``: category to numbers or
         ``absent``; ``exclusive``: remove plain names that ``ports`` does not list; ``resolve``: ``report``,
-        ``reallocate`` or ``fail``; ``check``: write nothing.
+        ``reallocate`` or ``fail``; ``import_from``: path of a registry in any form that is taken over; ``adopt``: paths
+        of files whose ports get the names that are proposed, with what listens; ``check``: write nothing. ``ports`` may
+        also have ``org/env/service`` with ``absent``, where no release of the environment has that port any more.
     :returns: ``changed``, ``diff`` with the text ``before`` and ``after``, ``ports``, ``ranges`` and ``reserved`` as
         they are then, and ``findings``.
     :raises TetraError: listing every port that cannot be had, or saying why the file cannot be changed.
     """
     path = request.get("path") or registry_file.default_path(request["tetra_dir"])
-    wanted = _wanted(request)
-
-    def decide(known: HostPorts) -> Mapping[str, Any]:
-        return port_names.changes(wanted, _live(request, known), socket.gethostname())
-
+    now = port_changes.live(request["tetra_dir"], registry_file.read_file(path))
+    decide = port_changes.of(request, now)
     update = registry_file.preview_file(path, decide)
     if update.changed and not request["check"]:
         if not request.get("path"):
             registry_file.make_folder(path)
         update = registry_file.update_file(path, decide)
+        if not request.get("path"):
+            registry_file.keep_from_connections(request["tetra_dir"], update.registry)
     return {
         "changed": update.changed,
         "diff": {"before": update.before, "after": update.after},
         "ports": dict(update.registry.names),
         "ranges": _ranges(update.registry),
         "reserved": _reserved(update.registry),
-        "findings": _findings(path, _live(request, HostPorts(update.registry, (), ""))),
+        "findings": _findings(path, dataclasses.replace(now, registry=update.registry)),
     }
 
 
 def port_registry_info(request: Mapping[str, Any]) -> dict[str, Any]:
     """Read a registry, and who listens on this host.
 
-    :param request: ``tetra_dir``, or ``path`` of a registry file, which must exist.
+    :param request: ``tetra_dir``, or ``path`` of a registry file, which must exist; ``export``: a form to write it in;
+        ``scan``: paths of files in which ports are sought.
     :returns: ``ports``: ``plain`` (name to port value) and ``owned`` (``org/env`` to key to port value); ``ranges``,
-        ``reserved``, ``released``, ``listeners``, ``findings``, and ``address``, where services of this host bind.
+        ``reserved``, ``released``, ``listeners``, ``findings``, and ``address``, where services of this host bind;
+        ``text`` in the form of ``export``; ``proposals`` of names for what was found in ``scan`` and listens.
     """
     path = request.get("path")
     if path and not os.path.exists(path):
         raise TetraError(f"there is no file {path}", hint="give the path of a ports.toml on this host")
     path = path or registry_file.default_path(request["tetra_dir"])
-    known = _live(request, registry_file.read_file(path))
+    known = port_changes.live(request["tetra_dir"], registry_file.read_file(path))
     said = known.registry
+    more: dict[str, Any] = {}
+    if request.get("export"):
+        more["text"] = ports_transfer.export(said, request["export"])
+    if request.get("scan") is not None:
+        found = port_changes.proposals(port_scan.needs(request["scan"]), known)
+        more["proposals"] = [dataclasses.asdict(one) for one in found]
     return {
+        **more,
         "changed": False,
         "ports": {
             "plain": dict(said.names),
@@ -82,13 +87,6 @@ def port_registry_info(request: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _live(request: Mapping[str, Any], known: HostPorts) -> HostPorts:
-    """What a host knows of its ports, with what listens now."""
-    home = Home(request["tetra_dir"])
-    address = settings.load(home).address if os.path.exists(settings.path(home)) else ""
-    return dataclasses.replace(known, address=address, listeners=listeners.named(home, known.registry))
-
-
 def _findings(path: str, known: HostPorts) -> list[dict[str, Any]]:
     live = [conflict.finding(path) for conflict in ports_conflicts.live(known)]
     return [finding.to_wire() for finding in (*known.registry.findings, *live)]
@@ -100,33 +98,3 @@ def _ranges(registry: Registry) -> dict[str, str]:
 
 def _reserved(registry: Registry) -> dict[str, list[int]]:
     return {category: list(ports) for category, ports in registry.reserved.items()}
-
-
-def _wanted(request: Mapping[str, Any]) -> Wanted:
-    """What a request wants, read from what a person wrote."""
-    return Wanted(
-        names=_values("port", request.get("ports"), port_names.read),
-        ranges=_values("range", request.get("ranges"), lambda value: _or_absent(value, units.port_range)),
-        reserved=_values("reserved", request.get("reserved"), lambda value: _or_absent(value, _numbers)),
-        exclusive=bool(request.get("exclusive")),
-        resolve=units.one_of(request.get("resolve") or port_names.REPORT, port_names.RESOLUTIONS),
-    )
-
-
-def _values(kind: str, given: Mapping[str, Any] | None, read: Callable[[Any], _T]) -> dict[str, _T]:
-    """The values of an option; an error says whose value it is."""
-    result = {}
-    for name, value in (given or {}).items():
-        try:
-            result[name] = read(value)
-        except TetraError as error:
-            raise TetraError(f"{kind} {name}: {error.message}", hint=error.hint, code=error.code) from error
-    return result
-
-
-def _or_absent(value: Any, read: Callable[[Any], _T]) -> _T | None:
-    return None if value == ABSENT else read(value)
-
-
-def _numbers(values: Iterable[units.Written]) -> list[int]:
-    return sorted({units.port(value) for value in values})
