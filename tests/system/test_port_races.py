@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from ansible_collections.tetra.platform.plugins.module_utils.host import registry, store
 from ansible_collections.tetra.platform.plugins.module_utils.host.layout import Home
 from ansible_collections.tetra.platform.plugins.module_utils.model import release
+
 from .conftest import Team
 
 NETWORK = 79

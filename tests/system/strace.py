@@ -1,0 +1,69 @@
+# Copyright: tetra.platform contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Runs a program under strace: at which calls it changes files, and what becomes of it when one of them goes wrong."""
+
+from __future__ import annotations
+
+import collections
+import os
+import re
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import packages
+
+CHANGING = (
+    "openat", "write", "pwrite64", "fsync", "fdatasync", "rename", "renameat2", "unlink", "unlinkat", "mkdir",
+    "mkdirat", "fchmod", "fchmodat", "chmod", "fchown", "chown", "ftruncate", "symlink", "symlinkat", "link", "linkat",
+    "utimensat",
+)  # fmt: skip
+"""The calls of the kernel by which a program changes files, as far as ours do."""
+
+_CALL = re.compile(r"^(?:\d+\s+)?(\w+)\((.*)", re.MULTILINE)
+
+
+class Point(NamedTuple):
+    """A moment of a run: the call of the kernel, the how manieth of its name, and what it is about."""
+
+    call: str
+    number: int
+    text: str
+
+
+def points(command: Sequence[str], folder: Path, log: Path) -> list[Point]:
+    """The calls with which a program changes files below a folder, in their order.
+
+    :param log: where strace may write.
+    """
+    packages.ensure({"strace": "strace"}, "points at which a run is killed")
+    done = _strace(command, ["-o", os.fspath(log), "-y", "-s", "0", "-e", f"trace={','.join(CHANGING)}"])
+    assert done.returncode == 0, done.stderr
+    count: dict[str, int] = collections.Counter()
+    found = []
+    for match in _CALL.finditer(log.read_text(errors="replace")):
+        call, text = match.groups()
+        count[call] += 1
+        if os.fspath(folder) in text and (call != "openat" or "O_CREAT" in text or "O_TRUNC" in text):
+            found.append(Point(call, count[call], text))
+    return found
+
+
+def killed_at(command: Sequence[str], point: Point) -> subprocess.CompletedProcess[str]:
+    """Run a program that is killed when it makes a call."""
+    return _inject(command, point, "signal=KILL")
+
+
+def failing_at(command: Sequence[str], point: Point, error: str) -> subprocess.CompletedProcess[str]:
+    """Run a program to which the kernel answers one call with an error, like ``ENOSPC``."""
+    return _inject(command, point, f"error={error}")
+
+
+def _inject(command: Sequence[str], point: Point, what: str) -> subprocess.CompletedProcess[str]:
+    return _strace(command, ["-o", os.devnull, "-e", f"trace={point.call}",
+                             "-e", f"inject={point.call}:{what}:when={point.number}"])
+
+
+def _strace(command: Sequence[str], options: Sequence[str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["strace", *options, *command], capture_output=True, text=True, check=False, timeout=60)
