@@ -40,8 +40,8 @@ options:
     type: path
   adopt:
     description:
-      - Files and folders on the host whose ports get the names that the module port_registry_info proposes for them,
-        together with what listens. All of them or nothing. An empty list stands for what listens alone.
+      - Files and folders on the host whose ports get the names that the module port_registry_info proposes for them.
+        All of them or nothing. An empty list stands for what listens.
     type: list
     elements: path
 extends_documentation_fragment:

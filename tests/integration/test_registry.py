@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from ansible_collections.tetra.platform.plugins.module_utils.host import durable, registry
+from ansible_collections.tetra.platform.plugins.module_utils.host import durable, kernel_ports, registry
 from ansible_collections.tetra.platform.plugins.module_utils.host.operations import ports
 from ansible_collections.tetra.platform.plugins.module_utils.model.errors import INVALID, REFUSED, TetraError
 
@@ -327,3 +327,177 @@ def test_info_of_a_path_that_is_not_there_is_an_error(tmp_path):
     with pytest.raises(TetraError) as caught:
         ports.port_registry_info({"tetra_dir": "/x", "path": os.fspath(tmp_path / "none.toml"), "check": False})
     assert "none.toml" in caught.value.message
+
+
+def released(tetra_dir) -> dict[str, tuple[str, bool]]:
+    return {value: (one["by"], one["held"]) for value, one in registry.load(tetra_dir).released.items()}
+
+
+def test_a_name_that_goes_leaves_its_port_at_rest_for_others(tetra_dir, file):
+    operate(tetra_dir, ports={"a": "auto"})
+    operate(tetra_dir, ports={"a": "absent"})
+    assert released(tetra_dir) == {"28100": ("a", False)}
+    assert operate(tetra_dir, ports={"b": "auto"})["ports"]["b"] == 28101
+    assert operate(tetra_dir, ports={"a": "auto"})["ports"]["a"] == 28100
+    assert released(tetra_dir) == {}
+
+
+def test_without_a_time_to_rest_a_port_is_free_at_once(tetra_dir, file):
+    file.write_text(ORIGINAL + "cooldown = 0\n")
+    operate(tetra_dir, ports={"a": "auto"})
+    operate(tetra_dir, ports={"a": "absent"})
+    assert operate(tetra_dir, ports={"b": "auto"})["ports"]["b"] == 28100
+
+
+def test_a_port_that_a_transaction_may_go_back_to_is_held_until_it_ends(tetra_dir):
+    registry.reserve(tetra_dir, "acme/dev", {"api": 4100})
+    registry.reserve(tetra_dir, "acme/dev", {"api": 4200})
+    assert released(tetra_dir) == {"4100": ("acme/dev/api", True)}
+    with pytest.raises(TetraError, match="port 4100 of x is kept on host .* for acme/dev/api"):
+        operate(tetra_dir, ports={"x": 4100})
+    registry.settle(tetra_dir, "acme/dev", [])
+    assert released(tetra_dir) == {"4100": ("acme/dev/api", False)}
+    assert operate(tetra_dir, ports={"x": 4100})["ports"]["x"] == 4100
+
+
+def test_a_transaction_that_goes_back_gives_up_what_it_had_reserved(tetra_dir):
+    registry.reserve(tetra_dir, "acme/dev", {"api": 4100})
+    registry.reserve(tetra_dir, "acme/dev", {"api": 4200})
+    registry.change(tetra_dir, {"owned": {"acme/dev": {"api": 4100}}})
+    assert released(tetra_dir) == {"4200": ("acme/dev/api", False)}
+
+
+def test_the_end_of_a_transaction_frees_the_ports_of_services_that_are_gone(tetra_dir):
+    registry.reserve(tetra_dir, "acme/dev", {"api": 4100, "old": 4101, "old/dns": "5353/udp"})
+    registry.settle(tetra_dir, "acme/dev", ["old", "old/dns"])
+    assert registry.load(tetra_dir).registry.owned == {"acme/dev": {"api": 4100}}
+    assert released(tetra_dir) == {"4101": ("acme/dev/old", False), "5353/udp": ("acme/dev/old/dns", False)}
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"format": 1, "released": {"4100": {"by": 1}}}', '{"format": 2}'])
+def test_a_damaged_record_of_released_ports_is_refused_and_left(tetra_dir, file, text):
+    record = file.with_name("ports.released.json")
+    record.write_text(text)
+    with pytest.raises(TetraError) as caught:
+        operate(tetra_dir, ports={"a": "auto"})
+    assert "ports.released.json" in caught.value.message
+    assert (record.read_text(), file.read_text()) == (text, ORIGINAL)
+
+
+def test_a_registry_in_another_form_is_taken_over_whole(tetra_dir, file, tmp_path):
+    other = tmp_path / "ports.env"
+    other.write_text("tetra=4444\ndevpages=4000\n")
+    assert operate(tetra_dir, import_from=os.fspath(other))["ports"] == {
+        "devpages": 4000, "arcade": 8400, "tetra": 4444,
+    }  # fmt: skip
+    assert operate(tetra_dir, import_from=os.fspath(other))["changed"] is False
+
+
+def test_of_an_import_that_contradicts_the_registry_nothing_is_taken(tetra_dir, file, tmp_path):
+    other = tmp_path / "in.json"
+    other.write_text('{"names": {"new": 4500,\n "devpages": 4001,\n "x": 8400}}')
+    with pytest.raises(TetraError) as caught:
+        operate(tetra_dir, import_from=os.fspath(other))
+    assert caught.value.code == REFUSED
+    lines = caught.value.message.split("\n")
+    assert [line.split(": ")[0] for line in lines] == [f"{other}:2:14", f"{other}:3:7"]
+    assert file.read_text() == ORIGINAL
+
+
+def test_what_is_exported_is_imported_as_the_same(tetra_dir, file, tmp_path):
+    registry.change(tetra_dir, {"owned": {"acme/dev": {"api": 4300, "api/dns": "5353/udp"}}})
+    for form in ("toml", "json", "env"):
+        text = ports.port_registry_info({"tetra_dir": tetra_dir, "export": form})["text"]
+        folder = tmp_path / form
+        (folder / "config").mkdir(parents=True)
+        (folder / "out").write_text(text)
+        operate(os.fspath(folder), import_from=os.fspath(folder / "out"))
+        there = registry.load(os.fspath(folder)).registry
+        here = registry.load(tetra_dir).registry
+        assert (there.names, there.owned, there.ranges) == (here.names, here.owned, here.ranges)
+        assert {name: set(found) for name, found in there.reserved.items()} == {
+            name: set(found) for name, found in here.reserved.items()
+        }
+
+
+COMPOSE = "services:\n  cache:\n    ports:\n      - 127.0.0.1:6399:6379\n  dns:\n    ports: [5399:53/udp]\n"
+
+
+@pytest.fixture
+def project(tmp_path):
+    folder = tmp_path / "project"
+    (folder / "node_modules").mkdir(parents=True)
+    (folder / "compose.yml").write_text(COMPOSE)
+    (folder / "start.sh").write_text("exec node server.js --port 3999\n")
+    (folder / "node_modules" / "x.env").write_text("PORT=3998\n")
+    (folder / "link.env").symlink_to("/etc/passwd")
+    os.mkfifo(folder / "pipe.env")
+    return os.fspath(folder)
+
+
+def test_what_files_need_is_found_with_its_place(tetra_dir, file, project):
+    found = ports.port_registry_info({"tetra_dir": tetra_dir, "scan": [project]})["proposals"]
+    ours = [one for one in found if one["seen"][0]["file"].startswith(project)]
+    assert [(one["name"], one["port"], one["protocol"], one["state"]) for one in ours] == [
+        ("project", 3999, "tcp", "new"), ("dns", 5399, "udp", "new"), ("cache", 6399, "tcp", "new"),
+    ]  # fmt: skip
+    assert ours[2]["seen"][0]["line"] == 4
+
+
+def test_what_is_found_is_registered_on_request_and_then_known(tetra_dir, file, project):
+    result = operate(tetra_dir, adopt=[project])
+    new = {"project": 3999, "dns": "5399/udp", "cache": 6399}
+    assert result["ports"] == {"devpages": 4000, "arcade": 8400, **new}
+    found = ports.port_registry_info({"tetra_dir": tetra_dir, "scan": [project]})["proposals"]
+    assert {one["state"] for one in found if one["seen"][0]["file"]} == {"registered"}
+
+
+def test_what_listens_is_registered_on_request(tetra_dir, file):
+    with socket.create_server(("127.0.9.1", 0)) as one, socket.create_server(("127.0.9.1", 0)) as other:
+        result = operate(tetra_dir, adopt=[])
+        assert {one.getsockname()[1], other.getsockname()[1]} <= set(result["ports"].values())
+        assert operate(tetra_dir, adopt=[])["ports"] == result["ports"]
+
+
+def test_nothing_is_adopted_when_something_is_in_the_way(tetra_dir, file, project):
+    registry.change(tetra_dir, {"names": {"other": 6399}})
+    before = file.read_text()
+    with pytest.raises(TetraError) as caught:
+        operate(tetra_dir, adopt=[project])
+    assert f"{project}/compose.yml:4: port 6399 of cache: port 6399 belongs to other" in caught.value.message
+    assert file.read_text() == before
+
+
+def test_a_place_that_is_not_there_is_told(tetra_dir, file):
+    with pytest.raises(TetraError, match="there is no file or folder /no/where"):
+        operate(tetra_dir, adopt=["/no/where"])
+
+
+def test_conflicts_of_a_file_are_resolved_or_listed(tetra_dir, file):
+    file.write_text("[ports]\na = 4000\nb = 4000\nc = 22\n[reserved]\nsystem = [22]\n")
+    with pytest.raises(TetraError) as caught:
+        operate(tetra_dir, resolve="fail")
+    assert caught.value.message.split("\n") == [
+        "port 4000 of b belongs to a as well", "port 22 of c is reserved (system)",
+    ]  # fmt: skip
+    preview = operate(tetra_dir, check=True, resolve="reallocate")
+    result = operate(tetra_dir, resolve="reallocate")
+    assert preview == result
+    assert result["ports"]["a"] == 4000
+    assert result["findings"] == []
+    assert operate(tetra_dir, resolve="reallocate")["changed"] is False
+
+
+def test_a_port_of_an_environment_goes_only_when_no_release_has_it(tetra_dir, file):
+    registry.change(tetra_dir, {"owned": {"acme/dev": {"old": 4300}}})
+    assert operate(tetra_dir, ports={"acme/dev/old": "absent"})["changed"] is True
+    assert registry.load(tetra_dir).registry.owned == {}
+    with pytest.raises(TetraError, match="ports of environments come with their releases"):
+        operate(tetra_dir, ports={"acme/dev/old": 4300})
+
+
+def test_the_kernel_of_a_machine_without_our_systemd_is_left_alone(tetra_dir, file):
+    before = Path(kernel_ports.RESERVED).read_text()
+    operate(tetra_dir, ports={"high": 40123})
+    assert Path(kernel_ports.RESERVED).read_text() == before
+    assert not file.with_name("kernel-ports.json").exists()

@@ -30,7 +30,7 @@ usage: tsm ports [ACTION] [--check] [--json] [--dir DIR]
   export [FORM]          print the registry as toml, json, env or ports.env
   import FILE            take over a registry in any of these forms, all of it or nothing
   scan [FILE...]         ports that definitions, env files, commands, compose files and listeners name
-  adopt [FILE...]        register what scan finds, all of it or nothing
+  adopt [FILE...]        register what scan finds in these files, or what listens; all of it or nothing
 
 --check shows what would change and writes nothing."""
 

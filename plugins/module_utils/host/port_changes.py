@@ -16,9 +16,9 @@ from ..model.errors import ERROR, REFUSED, TetraError, raise_on_errors
 from ..model.port_names import ABSENT, Wanted
 from ..model.port_space import HostPorts
 from ..model.registry import PortValue
-from . import listeners, port_scan, registry, running, settings, store
+from ..model.release import ports_of
+from . import listeners, port_scan, registry, settings, store
 from .layout import Home
-from .scope import open_scope
 
 _T = TypeVar("_T")
 
@@ -43,14 +43,14 @@ def live(tetra_dir: str, known: HostPorts) -> HostPorts:
 
 def _changing(request: Mapping[str, Any], now: HostPorts) -> registry.Decide:
     home = Home(request["tetra_dir"])
-    needs = port_scan.needs(request["adopt"]) if request.get("adopt") is not None else None
+    needs = _needs(request.get("adopt"), now)
     given = dict(request.get("ports") or {})
     gone = _gone(home, {identity: given.pop(identity) for identity in [*given] if "/" in identity})
     wanted = _wanted({**request, "ports": given})
 
     def decide(known: HostPorts) -> Mapping[str, Any]:
         known = dataclasses.replace(now, registry=known.registry, released=known.released)
-        adopted = {} if needs is None else _adopted(needs, known)
+        adopted = _adopted(needs, known)
         named = dataclasses.replace(wanted, names={**adopted, **wanted.names})
         changes = port_names.changes(named, known, socket.gethostname())
         owned = changes.get("owned", {})
@@ -71,12 +71,20 @@ def _gone(home: Home, given: Mapping[str, Any]) -> dict[str, dict[str, None]]:
         if not owner or value != ABSENT:
             raise TetraError(f"port {identity}: ports of environments come with their releases",
                              hint="push, or pin the port in ports.toml of the organization; absent takes one out")
-        scope = open_scope(home.root, *owner.split("/"))
-        if key in running.ports(scope, store.current(scope.environment)):
+        environment = home.environment(*owner.split("/"))
+        current = store.current(environment)
+        if current and key in ports_of(store.manifest(environment, current)):
             raise TetraError(f"port {identity}: the release that {owner} runs has it", code=REFUSED,
                              hint="take the service out of the organization and push")
         gone.setdefault(owner, {})[key] = None
     return gone
+
+
+def _needs(adopt: list[str] | None, now: HostPorts) -> list[ports_discovery.Need]:
+    """What is to be registered: what files need, or what listens when none are named."""
+    if adopt is None:
+        return []
+    return port_scan.needs(adopt) if adopt else ports_discovery.from_listeners(now.listeners)
 
 
 def _adopted(needs: Iterable[ports_discovery.Need], known: HostPorts) -> dict[str, PortValue]:
@@ -84,7 +92,7 @@ def _adopted(needs: Iterable[ports_discovery.Need], known: HostPorts) -> dict[st
 
     :raises TetraError: code ``refused``, listing all that is in the way.
     """
-    found = proposals(needs, known)
+    found = ports_discovery.propose(needs, known.registry)
     problems = [f"{_place(one)}: port {one.port} of {one.name}: {one.reason}" for one in found
                 if one.state == ports_discovery.CONFLICT]
     if problems:
@@ -111,6 +119,7 @@ def _importing(path: str) -> registry.Decide:
 
     def decide(known: HostPorts) -> Mapping[str, Any]:
         changes, conflicts = ports_transfer.merge(known.registry, other)
+        conflicts = sorted(conflicts, key=lambda one: (one.line, one.column))
         refused = [str(dataclasses.replace(one, file=path)) for one in conflicts if one.severity == ERROR]
         if refused:
             raise TetraError("\n".join(refused), hint="nothing was imported", code=REFUSED)

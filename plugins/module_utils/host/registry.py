@@ -18,7 +18,7 @@ from ..model import registry as words
 from ..model.errors import REFUSED, TetraError
 from ..model.port_space import HostPorts
 from ..model.registry import PortValue, Registry
-from . import durable, kernel_ports
+from . import durable, kernel_ports, settings
 from .layout import Home
 
 _LOCK_TIMEOUT = 30.0
@@ -137,9 +137,14 @@ def _update(tetra_dir: str, decide: Decide, held: bool = False) -> Update:
 
 
 def keep_from_connections(tetra_dir: str, said: Registry) -> None:
-    """Have the kernel leave registered ports to their services, where this user may say so to it."""
-    # Where it cannot be done services work without it, and the port is a finding.
-    kernel_ports.follow(Home(tetra_dir), (words.number_of(value) for _identity, value in said.identities()))
+    """Have the kernel of a host with systemd leave registered ports to their services.
+
+    Others share their machine, and its kernel, with whom it belongs to.
+    """
+    home = Home(tetra_dir)
+    if os.path.exists(settings.path(home)) and settings.load(home).supervisor == "systemd":
+        # Where it cannot be done services work without it, and the port is a finding.
+        kernel_ports.follow(home, (words.number_of(value) for _identity, value in said.identities()))
 
 
 def update_file(path: str, decide: Decide, held: bool = False) -> Update:

@@ -109,7 +109,7 @@ def _ephemeral(known: HostPorts) -> Iterator[Conflict]:
         if low <= words.number_of(value) <= high and not known.is_kept(words.number_of(value)):
             message = f"port {value} of {identity} is one that the kernel gives to outgoing connections ({low}-{high})"
             yield _conflict(known.registry, EPHEMERAL, identity, value, message,
-                            "add it to net.ipv4.ip_local_reserved_ports; what root registers is added by itself")
+                            "add it to net.ipv4.ip_local_reserved_ports; with systemd that is done by itself")
 
 
 def in_file(registry: Registry) -> list[Conflict]:
