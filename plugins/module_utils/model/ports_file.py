@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
 import re
 from typing import Any
 
@@ -119,6 +120,9 @@ class _Reader:
             self._places[name if owner is None else f"{owner}/{name}"] = (pair.line, pair.column)
 
     def _port_value(self, pair: Pair, name: str) -> PortValue | None:
+        # Nearly every line of a registry.
+        if type(pair.value) is int and 1 <= pair.value <= units.MAXIMUM_PORT:
+            return pair.value
         if isinstance(pair.value, str) and "/" in pair.value:
             try:
                 return registry.port_value(pair.value)
@@ -230,14 +234,17 @@ def _port_key(path: tuple[str, ...]) -> tuple[str | None, str] | None:
     """Who a line below ``ports`` is about: owner and key, or None and a plain name; None for neither."""
     if len(path) == 2 and path[1] and "/" not in path[1]:
         return None, path[1]
-    if len(path) not in (3, 4):
-        return None
-    owner = "/".join(path[1:-1])
-    key = path[-1]
-    parts = (*owner.split("/"), *key.split("/"))
-    if len(parts) - key.count("/") == 3 and key.count("/") < 2 and all(map(BARE.match, parts)):
-        return owner, key
-    return None
+    owner = _owner(path[1:-1])
+    parts = path[-1].split("/")
+    return (owner, path[-1]) if owner and len(parts) <= 2 and all(map(BARE.match, parts)) else None
+
+
+@functools.lru_cache(maxsize=1024)
+def _owner(table: tuple[str, ...]) -> str | None:
+    """The owner whose table has this name below ``ports``: ``org.env``, or ``"org/env"``."""
+    owner = "/".join(table)
+    parts = owner.split("/")
+    return owner if len(parts) == 2 and len(table) in (1, 2) and all(map(BARE.match, parts)) else None
 
 
 def _number(value: object) -> int | None:

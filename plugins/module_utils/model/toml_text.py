@@ -123,6 +123,10 @@ class Document:
         index = bisect.bisect_right(self._lines, offset) - 1
         return index + 1, offset - self._lines[index] + 1
 
+    def line_at(self, offset: int) -> int:
+        """The number of the line of an offset, from 1."""
+        return bisect.bisect_right(self._lines, offset)
+
     def line_start(self, offset: int) -> int:
         """Where the line of an offset begins."""
         return self._lines[bisect.bisect_right(self._lines, offset) - 1]
@@ -177,9 +181,11 @@ def scan(text: str) -> Document:
 
 
 def _simple_pair(document: Document, table: tuple[str, ...], line: re.Match[str]) -> Pair:
+    first, last = line.span()
     start, end = line.span(3)
-    return Pair((*table, line.group(2)), line.group(1), int(line.group(3)), *document.place(start), start, end,
-                line.start(), line.end(), False)
+    indent, key, number = line.groups()
+    return Pair((*table, key), indent, int(number), document.line_at(first), start - first + 1, start, end, first, last,
+                False)
 
 
 def _report(document: Document, error: _NotTomlError) -> None:

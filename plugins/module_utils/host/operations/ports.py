@@ -24,8 +24,8 @@ def port_registry(request: Mapping[str, Any]) -> dict[str, Any]:
         value, ``auto`` or ``absent``; ``ranges``: name to ``A-B`` or ``absent``; ``reserved``: category to numbers or
         ``absent``; ``exclusive``: remove plain names that ``ports`` does not list; ``resolve``: ``report``,
         ``reallocate`` or ``fail``; ``import_from``: path of a registry in any form that is taken over; ``adopt``: paths
-        of files whose ports get the names that are proposed, none of them for what listens; ``check``: write nothing. ``ports`` may
-        also have ``org/env/service`` with ``absent``, where no release of the environment has that port any more.
+        of files whose ports get the names that are proposed, none of them for what listens; ``check``: write nothing.
+        ``ports`` may also have ``org/env/service`` with ``absent``, where no release of the environment has that port.
     :returns: ``changed``, ``diff`` with the text ``before`` and ``after``, ``ports``, ``ranges`` and ``reserved`` as
         they are then, and ``findings``.
     :raises TetraError: listing every port that cannot be had, or saying why the file cannot be changed.
