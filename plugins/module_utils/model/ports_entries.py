@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple, Union
 
@@ -28,6 +29,8 @@ MOST_FINDINGS = 100_000
 
 MOST_ENTRIES = 300_000
 """More than every port of both protocols with two names."""
+
+_IDENTITY = re.compile(r"(?:[A-Za-z0-9_-]+/){2,3}[A-Za-z0-9_-]+")
 
 Plain = Union[bool, int, float, str, list[int]]
 
@@ -104,8 +107,7 @@ def wrong_identity(owner: str, name: str) -> str | None:
     """Why nobody can be called so in a registry, or None."""
     if not owner:
         return "a plain name has no '/'" if "/" in name or not name else None
-    parts = [*owner.split("/"), *name.split("/")]
-    if owner.count("/") != 1 or name.count("/") > 1 or not all(map(ports_file.BARE.match, parts)):
+    if owner.count("/") != 1 or not _IDENTITY.fullmatch(f"{owner}/{name}"):
         return "write org/env/service, or org/env/service/name for a further port"
     return None
 

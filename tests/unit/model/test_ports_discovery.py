@@ -157,14 +157,20 @@ def test_a_need_shows_its_place_and_nothing_else_of_its_line():
     assert "hunter2" not in repr(needs)
 
 
+def test_what_a_need_shows_is_short_and_printable():
+    assert in_text("PORT='\t4000'", ".env")[0].text == "PORT='\\t4000'"
+    assert len(in_text(f"{'A' * 200}_PORT=4000", ".env")[0].text) == 80
+
+
 def test_annotations_of_the_original_say_the_port_of_each_environment():
-    text = "# {{dev:8580}} {{staging:9080}} {{prod:8080}}\nexport PORT=8080\n# {{dev:1}} {{qa:2}}\nLEVEL=3\n"
+    text = "# {{dev:8580}} {{staging:9080}} {{prod:8080}}\nexport PORT=8080\n# {{dev:1}} {{qa:2}}\nA=3\nWEB_PORT=9\n"
     needs = in_text(text, "pages/local.env")
     assert [(need.name, need.port, need.line, need.column) for need in needs] == [
         ("pages-dev", 8580, 1, 3),
         ("pages-staging", 9080, 1, 16),
         ("pages-prod", 8080, 1, 33),
         ("pages", 8080, 2, 8),
+        ("web", 9, 5, 1),
     ]
 
 
@@ -438,6 +444,10 @@ def test_what_only_listens_on_a_registered_port_is_its_holder():
 )
 def test_what_is_in_the_way_is_a_conflict_with_its_reason(registry, reason):
     assert judged([need("api", 4000)], registry) == [("api", 4000, "conflict", reason)]
+
+
+def test_a_name_of_the_registry_is_known_however_it_is_written():
+    assert judged([need("my-app", 4000)], Registry(names={"My_App": 1}))[0][2:] == ("conflict", "My_App has port 1")
 
 
 def test_udp_is_not_in_the_way_of_tcp():
