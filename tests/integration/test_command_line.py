@@ -23,6 +23,7 @@ from ansible_collections.tetra.platform.plugins.module_utils.host import (
     engine,
     holds,
     keys,
+    registry,
     running,
     staging,
     store,
@@ -270,6 +271,17 @@ def test_ports_names_the_owner_and_who_listens(host):
         listener = host.read("ports")["ports"][0]["listeners"][0]
         assert (listener["pid"], listener["owner"]) == (os.getpid(), None)
     assert host.read("ports", "--env", "prod")["ports"] == []
+
+
+def test_ports_tells_the_two_protocols_of_a_number_apart(host):
+    registry.change(host.dev.home.root, {"names": {"dns": f"{host.port}/udp"}})
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.bind(("127.0.0.1", host.port))
+        found = host.read("ports")["ports"]
+    assert [one["port"] for one in found][:2] == [host.port, f"{host.port}/udp"]
+    protocols = [{listener["protocol"] for listener in one["listeners"]} for one in found[:2]]
+    assert protocols[0] <= {"tcp"}
+    assert protocols[1] == {"udp"}
 
 
 def test_history_shows_the_newest_transactions_first(host):

@@ -17,7 +17,7 @@ import socket
 import time
 from typing import Any, NamedTuple
 
-from ..model import holder
+from ..model import holder, units
 from . import processes, socket_holders
 
 PLACES = ("/var/run/docker.sock", "/run/podman/podman.sock")
@@ -151,7 +151,7 @@ def _port(record: object) -> tuple[str, int, str] | None:
     if not isinstance(record, dict) or record.get("Type") not in ("tcp", "udp"):
         return None
     port = record.get("PublicPort")
-    if isinstance(port, bool) or not isinstance(port, int) or not 1 <= port <= 65535:
+    if isinstance(port, bool) or not isinstance(port, int) or not 1 <= port <= units.MAXIMUM_PORT:
         return None
     try:
         # A number would be taken for an address, too.

@@ -12,8 +12,8 @@ import struct
 from collections.abc import Iterable
 from typing import NamedTuple
 
-TCP = "tcp"
-UDP = "udp"
+from ..model.registry import TCP, UDP
+
 PROTOCOLS = (TCP, UDP)
 
 BOUND = "bound"

@@ -11,8 +11,9 @@ from collections.abc import Collection, Container, Iterable, Mapping
 from typing import Any
 
 from ..model import holder
+from ..model.registry import TCP, UDP
 from . import containers, kernel_ports, processes, socket_holders, socket_tables
-from .socket_tables import BOUND, CLOSED, CONNECTED, PROTOCOLS, TCP, UDP, Row
+from .socket_tables import BOUND, CLOSED, CONNECTED, PROTOCOLS, Row
 
 _EVERY_IPV4 = "0.0.0.0"
 _EVERY_IPV6 = "::"

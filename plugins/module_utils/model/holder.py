@@ -13,6 +13,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from . import registry
+
 LISTEN = "listen"
 """A program listens on a TCP port, or has bound a UDP port."""
 
@@ -30,10 +32,10 @@ def shown(text: str) -> str:
     return "".join(character if character.isprintable() else "?" for character in text[:_LONGEST])
 
 
-def place(address: str, port: int, protocol: str = "tcp") -> str:
+def place(address: str, port: int, protocol: str) -> str:
     """Where somebody listens: ``10.0.0.2:4000``, ``[::1]:4000``, ``0.0.0.0:5353/udp``."""
     host = f"[{address}]" if ":" in address else address
-    return f"{host}:{port}" if protocol == "tcp" else f"{host}:{port}/{protocol}"
+    return f"{host}:{registry.value_of(port, protocol)}"
 
 
 def who(listener: Mapping[str, Any]) -> str:
@@ -48,7 +50,7 @@ def who(listener: Mapping[str, Any]) -> str:
 
 def text(listener: Mapping[str, Any]) -> str:
     """Who holds a port, and how: ``nginx of nginx.service (pid 7) listens on 0.0.0.0:80``."""
-    where = place(listener["address"], listener["port"], listener.get("protocol", "tcp"))
+    where = place(listener["address"], listener["port"], listener.get("protocol", registry.TCP))
     state = listener.get("state", LISTEN)
     if state == PUBLISHED:
         return f"{who(listener)} publishes {where}"

@@ -13,8 +13,6 @@ from collections.abc import Collection, Iterable
 
 from . import units
 
-_HIGHEST = 65535
-
 
 def parse(text: str) -> frozenset[int]:
     """The ports of a list like ``22,4000-4010``; none of an empty one.
@@ -25,7 +23,8 @@ def parse(text: str) -> frozenset[int]:
     for piece in filter(None, text.strip().split(",")):
         low, _dash, high = piece.partition("-")
         # The kernel takes 0, too, which is no port.
-        result.update(range(units.integer(low, 0, _HIGHEST), units.integer(high or low, 0, _HIGHEST) + 1))
+        first, last = (units.integer(number, 0, units.MAXIMUM_PORT) for number in (low, high or low))
+        result.update(range(first, last + 1))
     return frozenset(result)
 
 
