@@ -89,7 +89,7 @@ def losers(
         return not listens, not owner, registry.places.get(identity, (0, 0))
 
     stays, *others = sorted(registry.registered[duplicate.value], key=rank)
-    return [dataclasses.replace(duplicate, identity=other) for other in others if not _same(other, stays)]
+    return [dataclasses.replace(duplicate, identity=other) for other in others if not _means(other, stays)]
 
 
 def _with_listeners(known: HostPorts) -> Iterator[Conflict]:
@@ -145,7 +145,7 @@ def _duplicates(registry: Registry) -> Iterator[Conflict]:
             continue
         ordered = sorted(identities, key=lambda identity: (registry.places.get(identity, (0, 0)), identity))
         for index, identity in enumerate(ordered):
-            other = next((other for other in ordered[:index] if not _same(identity, other)), None)
+            other = next((other for other in ordered[:index] if not _means(identity, other)), None)
             if other:
                 message = f"port {value} of {identity} belongs to {other} as well"
                 yield _conflict(registry, DUPLICATE, identity, value, message, "give one of them another port")
@@ -157,7 +157,5 @@ def _conflict(
     return Conflict(code, identity, value, message, hint, *registry.places.get(identity, (0, 0)))
 
 
-def _same(one: str, other: str) -> bool:
-    if "/" in one and "/" in other:
-        return False
-    return words.same_service(other, one) if "/" in one else words.same_service(one, other)
+def _means(one: str, other: str) -> bool:
+    return words.same_service(one, other) or words.same_service(other, one)

@@ -8,7 +8,7 @@ After each change the text is read again, and has to say exactly what was meant.
 from __future__ import annotations
 
 import collections
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from typing import Any, TypeVar
 
 from . import ports_file, registry, toml_text, units
@@ -50,7 +50,7 @@ def revise(text: str, before: Registry, changes: Mapping[str, Any], path: str) -
     editor = Editor(body if body.strip() else _NEW_FILE, path)
     changed = [
         _edit_names(editor, before, changes.get("names", {}), path),
-        *(_edit_owned(editor, before, owner, ports) for owner, ports in changes.get("owned", {}).items()),
+        *(_edit_owned(editor, before, owner, changes) for owner in changes.get("owned", {})),
         _edit_ranges(editor, before, changes.get("ranges", {})),
         _edit_reserved(editor, before, changes.get("reserved", {})),
     ]
@@ -167,8 +167,9 @@ def _check_no_organization(document: Document, name: str, path: str) -> None:
 
 def _edit_owned(editor: Editor, before: Registry, owner: str, changes: Mapping[str, Any]) -> bool:
     changed = False
-    for key, port in changes.items():
-        path = (*_table_of(editor.document, owner), key)
+    new_names = {name for name, port in changes.get("names", {}).items() if port is not None}
+    for key, port in changes["owned"][owner].items():
+        path = (*_table_of(editor.document, owner, new_names), key)
         for table in _tables(owner):
             path = (*table, key) if editor.document.find((*table, key)) else path
         changed |= _edit_port(editor, path, before.owned.get(owner, {}).get(key), port)
@@ -194,13 +195,14 @@ def _tables(owner: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     return ("ports", *owner.split("/")), ("ports", owner)
 
 
-def _table_of(document: Document, owner: str) -> tuple[str, ...]:
+def _table_of(document: Document, owner: str, new_names: Container[str]) -> tuple[str, ...]:
     """The table of an owner: the second way only where a plain name is called like the organization.
 
     TOML lets no name be a value and a table at once, and the original's names are often those of organizations.
     """
     plain, quoted = _tables(owner)
-    return quoted if document.find(plain[:2]) or document.find(plain) else plain
+    is_name = document.find(plain[:2]) or document.find(plain) or plain[1] in new_names
+    return quoted if is_name else plain
 
 
 def _edit_ranges(editor: Editor, before: Registry, changes: Mapping[str, Any]) -> bool:

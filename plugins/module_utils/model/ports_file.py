@@ -55,6 +55,7 @@ class _Reader:
         self._names: dict[str, PortValue] = {}
         self._owned: dict[str, dict[str, PortValue]] = {}
         self._ranges: dict[str, tuple[int, int]] = {}
+        self._range_pairs: dict[str, Pair] = {}
         self._reserved: dict[str, list[int]] = {}
         self._allocation: dict[str, Any] = {}
         self._places: dict[str, tuple[int, int]] = {}
@@ -144,6 +145,7 @@ class _Reader:
     def _read_range(self, pair: Pair) -> None:
         name = ".".join(pair.path[1:])
         self._ranges.pop(name, None)
+        self._range_pairs[name] = pair
         try:
             self._ranges[name] = units.port_range(pair.value if isinstance(pair.value, str) else _shown(pair.value))
         except TetraError as error:
@@ -151,15 +153,18 @@ class _Reader:
 
     def _check_ranges(self) -> None:
         """Ranges that meet give one port to two environments; two names of one environment may say the same."""
-        before: list[tuple[str, tuple[int, int]]] = []
-        for name, (low, high) in self._ranges.items():
-            others = [other for other, bounds in before if bounds[0] <= high and low <= bounds[1]
-                      and registry.RANGE_ALIASES.get(other, other) != registry.RANGE_ALIASES.get(name, name)]
-            if others:
-                pair = self._document.find(("port_ranges", *name.split(".")))[-1]
-                message = f"range {name} ({low}-{high}) meets the range {others[0]}"
-                self._find(WARNING, "overlapping-ranges", pair, message, "let each port be in one range")
-            before.append((name, (low, high)))
+        # From the lowest on, the range of another environment that reaches highest meets this one, or none does.
+        reaching: dict[str, tuple[int, str]] = {}
+        for name, (low, high) in sorted(self._ranges.items(), key=lambda item: item[1]):
+            env = registry.RANGE_ALIASES.get(name, name)
+            meeting = max((one for other, one in reaching.items() if other != env and one[0] >= low), default=None)
+            if meeting:
+                message = f"range {name} ({low}-{high}) meets the range {meeting[1]}"
+                self._find(WARNING, "overlapping-ranges", self._range_pairs[name], message,
+                           "let each port be in one range")
+            reaching[env] = max(reaching.get(env, (0, "")), (high, name))
+            # Of all others only the two that reach highest can matter to who comes.
+            reaching = dict(sorted(reaching.items(), key=lambda item: item[1])[-2:])
 
     def _read_reserved(self, pair: Pair) -> None:
         name = ".".join(pair.path[1:])

@@ -235,7 +235,7 @@ class _Merger:
 
     def _check_holders(self, identity: str, value: PortValue) -> None:
         holders = self._holders.get(value, [])
-        strangers = (one for one in holders if one != identity and not _same(one, identity))
+        strangers = (one for one in holders if one != identity and not registry.related(one, identity))
         others = [*itertools.islice(strangers, _MOST_NAMED + 1)]
         if others:
             named = others[:_MOST_NAMED]
@@ -257,10 +257,6 @@ class _Merger:
     def _find(self, severity: str, code: str, message: str, identity: str, hint: str) -> None:
         line, column = self._other.places.get(identity, (0, 0))
         self.findings.append(Finding(severity, code, message, "", line, column, hint))
-
-
-def _same(one: str, other: str) -> bool:
-    return registry.same_service(one, other) or registry.same_service(other, one)
 
 
 def _shown(bounds: tuple[int, int]) -> str:

@@ -185,6 +185,17 @@ def same_service(name: str, identity: str) -> bool:
     return name in (key, f"{key}-{owner.partition('/')[2]}")
 
 
+def related(one: str, other: str) -> bool:
+    """Whether two identities mean one service, so that it is no mistake when they have one port.
+
+    Either is a plain name that means the other; or both are, as ``arcade`` and ``arcade-dev`` of the original.
+    """
+    if same_service(one, other) or same_service(other, one):
+        return True
+    plain = "/" not in one and "/" not in other
+    return plain and (one.rpartition("-")[0] == other or other.rpartition("-")[0] == one)
+
+
 def _shown(written: object) -> str:
     text = repr(written) if isinstance(written, str) else str(written)
     return text if len(text) <= 60 else f"{text[:57]}..."

@@ -453,6 +453,25 @@ def test_an_organization_called_like_a_plain_name_gets_a_table_beside_it():
     assert ports_edit.edit(text, {"owned": {"tetra/dev": {"api": None}}}) == "[ports]\ntetra = 4444\n"
 
 
+def test_a_plain_name_and_an_organization_of_that_name_may_come_at_once():
+    text = ports_edit.edit("", {"names": {"acme": 4000}, "owned": {"acme/dev": {"api": 4001}}})
+    assert read(text).names == {"acme": 4000}
+    assert read(text).owned == {"acme/dev": {"api": 4001}}
+
+
+def test_the_names_of_ranges_may_have_dots():
+    said = read('[port_ranges]\n"a.b" = "1-5"\n"d.e" = "2-3"\nx.y = "7-8"\n')
+    assert [(one.code, one.line) for one in said.findings] == [("overlapping-ranges", 3)]
+
+
+def test_many_ranges_are_compared_quickly_and_all_that_meet_are_told():
+    lines = [f'r{number} = "{number * 10 + 1}-{number * 10 + 10}"' for number in range(5000)]
+    assert read("\n".join(["[port_ranges]", *lines])).findings == []
+    found = read("\n".join(["[port_ranges]", *lines, 'all = "1-65535"'])).findings
+    assert {one.code for one in found} == {"overlapping-ranges"}
+    assert len(found) == 5000
+
+
 @pytest.mark.parametrize(
     ("text", "changes", "words"),
     [
