@@ -22,7 +22,6 @@ from ansible_collections.tetra.platform.plugins.module_utils.host import (
     durable,
     engine,
     holds,
-    kernel_ports,
     keys,
     registry,
     running,
@@ -30,7 +29,6 @@ from ansible_collections.tetra.platform.plugins.module_utils.host import (
     store,
     transactions,
 )
-from ansible_collections.tetra.platform.plugins.module_utils.host.layout import Home
 from ansible_collections.tetra.platform.plugins.module_utils.host.operations import preparation
 from ansible_collections.tetra.platform.plugins.module_utils.host.scope import open_scope
 from ansible_collections.tetra.platform.plugins.module_utils.model import pack, plan, release, transaction
@@ -150,8 +148,6 @@ def shared():
         yield Host(request["tetra_dir"], port)
     finally:
         preparation.agent({**request, "state": "stopped"})
-        # As root the port was kept from the connections of this machine.
-        kernel_ports.forget(Home(request["tetra_dir"]))
         shutil.rmtree(folder)
 
 

@@ -456,7 +456,7 @@ def test_what_listens_is_registered_on_request(tetra_dir, file):
     with socket.create_server(("127.0.9.1", 0)) as one, socket.create_server(("127.0.9.1", 0)) as other:
         result = operate(tetra_dir, adopt=[])
         assert {one.getsockname()[1], other.getsockname()[1]} <= set(result["ports"].values())
-        assert operate(tetra_dir, adopt=[])["ports"] == result["ports"]
+        assert result["ports"].items() <= operate(tetra_dir, adopt=[])["ports"].items()
 
 
 def test_nothing_is_adopted_when_something_is_in_the_way(tetra_dir, file, project):

@@ -397,7 +397,7 @@ class _Judge:
 
     def proposal(self, needs: list[Need]) -> Proposal:
         """What becomes of the needs of one port, the most telling first."""
-        first = needs[0]
+        first = self._distinct(needs[0])
         holder, name = self._holder(needs)
         if holder:
             return Proposal(name, first.port, first.protocol, REGISTERED, "", tuple(needs))
@@ -406,6 +406,11 @@ class _Judge:
             self._proposed[first.name] = first
         state = CONFLICT if reasons else NEW
         return Proposal(first.name, first.port, first.protocol, state, "; ".join(reasons), tuple(needs))
+
+    def _distinct(self, need: Need) -> Need:
+        """A listener under a name that is free: what its program is called says little, and several are called so."""
+        taken = need.name in self._names or need.name in self._proposed
+        return dataclasses.replace(need, name=f"{need.name}-{need.port}") if need.kind == LISTENER and taken else need
 
     def _holder(self, needs: list[Need]) -> tuple[str, str]:
         """Who has the port already of those who need it, and the name that it is needed by; nothing when nobody."""

@@ -467,6 +467,13 @@ def test_one_name_is_proposed_for_one_port():
     ]
 
 
+def test_programs_of_one_name_get_names_of_their_own():
+    needs = [need("python3", 4000, "listener"), need("python3", 4001, "listener"), need("nc", 4002, "listener")]
+    assert judged(needs, Registry(names={"nc": 1})) == [
+        ("python3", 4000, "new", ""), ("python3-4001", 4001, "new", ""), ("nc-4002", 4002, "new", ""),
+    ]  # fmt: skip
+
+
 PATHS = st.sampled_from(["a.tsm", "b/.env", "compose.yml", "package.json", "Procfile", "run.sh", "", "/", "//.env"])
 PIECES = st.sampled_from(
     ["\n", " ", "  ", "- ", "PORT=", "4000", "80:80", "ports:", "services:", "  a:", "[", "]", "{", "}", '"', "'", "|",

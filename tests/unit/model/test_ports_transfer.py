@@ -152,7 +152,7 @@ def registries(names=NAMES) -> st.SearchStrategy:
         owned=st.dictionaries(
             st.tuples(BARE, BARE).map("/".join), st.dictionaries(KEYS, PORTS, min_size=1, max_size=5), max_size=4
         ),
-        ranges=st.dictionaries(names.filter(lambda name: "." not in name), BOUNDS, max_size=3),
+        ranges=st.dictionaries(names, BOUNDS, max_size=3),
         reserved=st.dictionaries(names, st.lists(NUMBERS, unique=True, max_size=4), max_size=3),
         allocation=st.one_of(st.just((3000, 9999)), BOUNDS),
         strategy=st.sampled_from(["sequential", "random", "range-based"]),
