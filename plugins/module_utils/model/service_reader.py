@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from . import checks, command, launch_script, registry, units, values
 from .definition import Definition, expand
 from .errors import WARNING, Finding, TetraError, at
+from .release import MAIN_PORT
 from .service import HARDENING, HONOURED, REPORTED, RESTARTS, Service
 from .units import PortRequest
 from .values import Value
@@ -262,6 +263,9 @@ def _further_ports(keys: _Keys) -> dict[str, PortRequest]:
     for value in keys.words("TSM_PORTS"):
         for word in keys.known("TSM_PORTS", value).replace(",", " ").split():
             name, request, more = keys.located("TSM_PORTS", functools.partial(units.further_port, word))
+            if name == MAIN_PORT:
+                hint = "TSM_PORT is that one; give this one another name: 9100:tcp:metrics"
+                raise keys.error("TSM_PORTS", f"{name} is the name of the first port of every service", hint)
             if name in ports:
                 raise keys.error("TSM_PORTS", f"two ports are called {name}", "give each a name: 9100:tcp:metrics")
             if more:

@@ -247,6 +247,7 @@ def test_a_service_without_a_name_is_called_after_its_file(path, name):
         ("TSM_USER=$USER", "api.tsm:2:1: TSM_USER: depends on USER, which only the host knows", "write the value"),
         ("TSM_PORT=$PORT", "api.tsm:2:1: TSM_PORT: depends on PORT", "write the value"),
         ("TSM_NAME='a b'", "api.tsm:2:1: TSM_NAME: \"a b\" is not a name for the service", "small letters"),
+        ("TSM_PORTS='9100:tcp:Main'", "api.tsm:2:1: TSM_PORTS: main is the name of the first port", "TSM_PORT"),
         ("TSM_DEPENDS='a/b'", "api.tsm:2:1: TSM_DEPENDS: \"a/b\" is not a name", "small letters"),
         ("TSM_DEPENDS='api'", "api.tsm:2:1: TSM_DEPENDS: the service depends on itself", "take"),
         ("TSM_PRE_COMMAND=\"it's\"", "api.tsm:2:1: TSM_PRE_COMMAND: a ' is never closed", "close"),
