@@ -105,8 +105,9 @@ def allocate(
 ) -> dict[str, PortValue]:
     """The port of each service that wants one, the same on every host.
 
-    A pinned, fixed or named port is taken as it is. Any other service keeps what the first host by name that knows it
-    has for it, so that no port moves by itself; else it gets the plain name's port where the registry has its name,
+    A pinned, fixed or named port is taken as it is. Any other service keeps what the first host by name has for it, so
+    that no port moves by itself, or the next one where that cannot be; so all follow a host whose registry was put
+    right. Else it gets the plain name's port where the registry has its name,
     else a free port of the range, one that the kernel gives to outgoing connections only when there is no other.
 
     :param requests: all ports of the environment; what the registry has for others of it is given up.
@@ -220,11 +221,13 @@ class _Allocation:
         self._given.add(value)
 
     def keep(self, request: Request) -> None:
-        """Let a service keep the port that it has, when it may still have it."""
-        owned = (space.own.get(request.key) for space in self._spaces)
-        value = next((value for value in owned if value is not None), None)
-        if value is not None and registry.protocol_of(value) == request.protocol and self._may_have(request, value):
-            self._give(request, value)
+        """Let a service keep a port that it has: that of the first host by name which it may still have on all."""
+        for value in (space.own.get(request.key) for space in self._spaces):
+            if value is not None and registry.protocol_of(value) == request.protocol and (
+                self._may_have(request, value)
+            ):
+                self._give(request, value)
+                return
 
     def choose(self, request: Request) -> None:
         """Find a port for a service that has none yet."""

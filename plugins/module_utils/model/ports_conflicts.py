@@ -68,7 +68,7 @@ def between_hosts(registries: Mapping[str, Registry], owner: str) -> list[Confli
         for host, value in there.items():
             if value != there[arbiter]:
                 message = f"port of {owner}/{key} is {value} on {host} and {there[arbiter]} on {arbiter}"
-                hint = "push or promote: all hosts follow the first one by name"
+                hint = "push or promote: all hosts get the port of the first one by name that can be theirs too"
                 found.append(Conflict(DIFFERENT, f"{owner}/{key}", value, message, hint))
     return found
 

@@ -116,6 +116,13 @@ def test_a_kept_port_outside_the_range_is_replaced():
     assert allocate([auto("api")], host(owned={OWNER: {"api": 5000}})) == {"api": 4000}
 
 
+def test_all_hosts_follow_one_where_a_service_had_to_leave_its_port():
+    first = host(owned={OWNER: {"api": 4001}}, listeners=[listener(4001, owner=f"{OWNER}/api")])
+    second = host(owned={OWNER: {"api": 4002}}, listeners=[listener(4001, command="nc")])
+    assert allocate([auto("api")], first, second) == {"api": 4002}
+    assert allocate([auto("api")], first, host(owned={OWNER: {"api": 4002}})) == {"api": 4001}
+
+
 def test_a_service_that_listens_on_its_own_port_keeps_it():
     own = host(owned={OWNER: {"api": 4005}}, listeners=[listener(4005, owner=f"{OWNER}/api")])
     assert allocate([auto("api")], own) == {"api": 4005}
