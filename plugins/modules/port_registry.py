@@ -18,7 +18,9 @@ options:
     description: Registry file; the default is C(config/ports.toml) in O(tetra_dir).
     type: path
   ports:
-    description: Name to port; V(auto) takes the lowest free one, V(absent) removes the name.
+    description:
+      - Name to port, V(4000), or V(5353/udp) for UDP. V(auto) takes a free one by the C(allocation_strategy) of the
+        file, V(absent) removes the name.
     type: dict
     default: {}
   ranges:
@@ -44,6 +46,28 @@ options:
         All of them or nothing. An empty list stands for what listens.
     type: list
     elements: path
+  resolve:
+    description:
+      - What becomes of ports that two have, that are reserved, outside the range of their environment, or that a
+        foreign program listens on. V(report) tells of them in RV(findings), V(fail) fails and lists them all,
+        V(reallocate) gives other ports to those who give way.
+      - Of those who share a port the one that listens on it stays, else one of an environment, else the first in the
+        file.
+      - A port that was given up a short while ago, or that a transaction may have to go back to, is given to nobody.
+    type: str
+    default: report
+    choices: [report, reallocate, fail]
+  org:
+    description: With O(env), resolve only what this environment has to do with, and move only its own ports.
+    type: str
+  env:
+    description: Name of the environment, with O(org).
+    type: str
+  port_range:
+    description:
+      - Where ports of O(env) may move to, C(4100-4199) or the name of a range. Without it that is the range of the
+        environment in the file, else C(min_port) to C(max_port).
+    type: str
 extends_documentation_fragment:
   - tetra.platform.common
   - tetra.platform.common.changes
@@ -59,6 +83,13 @@ EXAMPLES = r"""
     ports:
       metrics: 9100
       gateway: auto
+      dns: 5353/udp
+
+- name: Show which ports would move because somebody else has them
+  tetra.platform.port_registry:
+    resolve: reallocate
+  check_mode: true
+  diff: true
 """
 
 RETURN = r"""
@@ -74,6 +105,11 @@ reserved:
   description: The reserved ports by category.
   returned: success
   type: dict
+findings:
+  description: What is wrong with the file then, with severity, code, message, file, line, column and hint.
+  returned: success
+  type: list
+  elements: dict
 """
 
 from ansible_collections.tetra.platform.plugins.module_utils import bridge
@@ -91,6 +127,10 @@ def main() -> None:
         "exclusive": {"type": "bool", "default": False},
         "import_from": {"type": "path"},
         "adopt": {"type": "list", "elements": "path"},
+        "resolve": {"type": "str", "default": "report", "choices": ["report", "reallocate", "fail"]},
+        "org": {"type": "str"},
+        "env": {"type": "str"},
+        "port_range": {"type": "str"},
     }
     alone = [["import_from", other] for other in ("adopt", "exclusive")]
     bridge.run_module(ports.port_registry, arguments, mutually_exclusive=alone)

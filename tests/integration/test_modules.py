@@ -67,6 +67,29 @@ def test_a_wrong_port_fails_with_a_reason(host):
     assert "4000; rm" in result["msg"]
 
 
+@pytest.mark.parametrize("directory", [{}, {"tetra_dir": "/does/not/exist"}], ids=["agent", "module"])
+def test_conflicts_of_one_environment_are_resolved_in_its_range(host, tmp_path, directory):
+    file = tmp_path / "ports.toml"
+    text = "[ports.acme.dev]\nweb = 9250\n[ports.beta.dev]\nweb = 9251\n[reserved]\nold = [9250, 9251]\n"
+    file.write_text(text)
+    about = {"path": os.fspath(file), "org": "acme", "env": "dev", **directory}
+    refused = host("port_registry", **about, resolve="fail")
+    assert (refused["code"], refused["message"]) == ("refused", "port 9250 of acme/dev/web is reserved (old)")
+    moved = host("port_registry", **about, resolve="reallocate", port_range="9300-9309")
+    assert moved["changed"], moved
+    assert [one["code"] for one in moved["findings"]] == ["reserved-port"]
+    assert file.read_text() == text.replace("web = 9250", "web = 9300")
+    assert host("port_registry", **about, resolve="reallocate", port_range="9300-9309")["changed"] is False
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"resolve": "realocate"}, {"resolve": ["fail"]}, {"org": "acme"}, {"port_range": "9300-9309"},
+              {"org": "acme", "env": "dev", "port_range": "9309-9300", "resolve": "reallocate"}], ids=str
+)  # fmt: skip
+def test_what_cannot_be_resolved_that_way_is_told(host, wrong):
+    assert host("port_registry", **wrong)["code"] == "invalid"
+
+
 def test_definitions_are_read_and_never_run(host, tmp_path):
     canary = tmp_path / "canary"
     good, bad = tmp_path / "good.tsm", tmp_path / "bad.tsm"

@@ -135,8 +135,18 @@ def _wanted(request: Mapping[str, Any]) -> Wanted:
         ranges=_values("range", request.get("ranges"), lambda value: _or_absent(value, units.port_range)),
         reserved=_values("reserved", request.get("reserved"), lambda value: _or_absent(value, _numbers)),
         exclusive=bool(request.get("exclusive")),
-        resolve=units.one_of(request.get("resolve") or port_names.REPORT, port_names.RESOLUTIONS),
+        resolve=units.one_of(str(request.get("resolve") or port_names.REPORT), port_names.RESOLUTIONS),
+        owner=_owner(request),
+        port_range=str(request.get("port_range") or ""),
     )
+
+
+def _owner(request: Mapping[str, Any]) -> str:
+    """The environment that conflicts are resolved for; empty for all of them."""
+    org, env = request.get("org") or "", request.get("env") or ""
+    if bool(org) != bool(env) or (request.get("port_range") and not org):
+        raise TetraError("org, env and port_range say together which environment it is", hint="give org and env")
+    return f"{org}/{env}" if org else ""
 
 
 def _values(kind: str, given: Mapping[str, Any] | None, read: Callable[[Any], _T]) -> dict[str, _T]:

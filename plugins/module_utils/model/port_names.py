@@ -8,7 +8,7 @@ import dataclasses
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from . import port_space, ports_conflicts
+from . import port_space, ports_conflicts, units
 from . import registry as words
 from .errors import INVALID, REFUSED, TetraError
 from .port_space import HostPorts, Space
@@ -27,7 +27,8 @@ class Wanted:
 
     ``names`` is plain name to port value, ``auto`` or ``absent``; ``ranges`` a name to first and last port, or None;
     ``reserved`` a category to ports, or None; ``exclusive`` takes out plain names that are not named; ``resolve`` is
-    one of ``RESOLUTIONS``.
+    one of ``RESOLUTIONS``. With ``owner``, ``org/env``, only what that environment has to do with is resolved, and only
+    its own ports move, into its ``port_range``: ``A-B``, the name of a range, or empty for what the registry says.
     """
 
     names: Mapping[str, PortValue]
@@ -35,6 +36,8 @@ class Wanted:
     reserved: Mapping[str, list[int] | None]
     exclusive: bool = False
     resolve: str = REPORT
+    owner: str = ""
+    port_range: str = ""
 
 
 def changes(wanted: Wanted, known: HostPorts, host: str) -> dict[str, Any]:
@@ -57,7 +60,7 @@ def changes(wanted: Wanted, known: HostPorts, host: str) -> dict[str, Any]:
     if wanted.resolve == REPORT:
         return result
     after = dataclasses.replace(known, registry=_with(said, given, wanted))
-    moves = _resolved(after, wanted.resolve, host)
+    moves = _resolved(after, wanted, host)
     result["names"].update(moves.pop("", {}))
     return {**result, "owned": moves}
 
@@ -96,13 +99,16 @@ def _chosen(names: Iterable[str], known: HostPorts, host: str) -> dict[str, Port
     space = Space(host, known, "")
     given: dict[str, PortValue] = {}
     for name in sorted(names):
-        given[name] = _free(space, known.registry, name, words.TCP, set(given.values()))
+        given[name] = _free(space, name, words.TCP, set(given.values()), _bounds(known.registry, name))
     return given
 
 
-def _free(space: Space, said: Registry, identity: str, protocol: str, given: set[PortValue]) -> PortValue:
-    """A free port for an identity, in the range of the environment that it says where there is one."""
-    low, high = _bounds(said, identity)
+def _free(
+    space: Space, identity: str, protocol: str, given: set[PortValue], bounds: tuple[int, int]
+) -> PortValue:
+    """A free port for an identity, from the first to the last of ``bounds``."""
+    low, high = bounds
+    said = space.registry
     _owner, key = words.split_identity(identity)
     for value in port_space.choosable(port_space.candidates(low, high, said.strategy, identity), protocol, [space]):
         if value not in given and space.is_free(key, value):
@@ -112,6 +118,7 @@ def _free(space: Space, said: Registry, identity: str, protocol: str, given: set
 
 
 def _bounds(said: Registry, identity: str) -> tuple[int, int]:
+    """The range of the environment that an identity says, where there is one."""
     env = words.environment_of(identity)
     found = words.range_for(said.ranges, env) if env else None
     if found:
@@ -122,25 +129,45 @@ def _bounds(said: Registry, identity: str) -> tuple[int, int]:
     return said.allocation
 
 
-def _resolved(known: HostPorts, how: str, host: str) -> dict[str, dict[str, PortValue]]:
+def _stated_bounds(said: Registry, port_range: str, host: str) -> tuple[int, int] | None:
+    """The ports that an environment may use by its policy, as far as this registry knows."""
+    if not port_range or port_range[0].isdigit():
+        return units.port_range(port_range) if port_range else None
+    found = words.range_for(said.ranges, port_range)
+    if not found:
+        raise TetraError(f"port_range {port_range!r} is the name of no range in the registry of host {host}",
+                         hint="write it as 4000-4999, or add it to [port_ranges]", code=REFUSED)
+    return found[1]
+
+
+def _resolved(known: HostPorts, wanted: Wanted, host: str) -> dict[str, dict[str, PortValue]]:
     """Other ports for those whose ports are in conflict, by owner; plain names have the owner "".
 
     :raises TetraError: code ``refused``, listing all conflicts, when they are not to be resolved.
     """
-    found = [one for one in ports_conflicts.find(known) if one.code in ports_conflicts.RESOLVABLE]
-    if how == FAIL and found:
+    found = [one for one in ports_conflicts.find(known)
+             if one.code in ports_conflicts.RESOLVABLE and _concerns(one, known.registry, wanted.owner)]
+    if wanted.resolve == FAIL and found:
         raise TetraError("\n".join(one.message for one in found), code=REFUSED,
                          hint="resolve: reallocate gives other ports; --check --diff shows which")
     moves: dict[str, dict[str, PortValue]] = {}
     given: set[PortValue] = set()
     spaces: dict[str, Space] = {}
-    for one in _movers(found, known) if how == REALLOCATE else ():
+    stated = _stated_bounds(known.registry, wanted.port_range, host)
+    for one in _movers(found, known) if wanted.resolve == REALLOCATE else ():
         owner, key = words.split_identity(one.identity)
-        space = spaces.setdefault(owner, Space(host, known, owner))
-        value = _free(space, known.registry, one.identity, words.protocol_of(one.value), given)
-        given.add(value)
-        moves.setdefault(owner, {})[key] = value
+        if wanted.owner in ("", owner):
+            space = spaces.setdefault(owner, Space(host, known, owner))
+            bounds = stated or _bounds(known.registry, one.identity)
+            value = _free(space, one.identity, words.protocol_of(one.value), given, bounds)
+            given.add(value)
+            moves.setdefault(owner, {})[key] = value
     return moves
+
+
+def _concerns(conflict: Conflict, said: Registry, owner: str) -> bool:
+    """Whether an owner has to do with a conflict, if only as the one who stays; empty for everybody."""
+    return not owner or any(words.split_identity(one)[0] == owner for one in said.registered[conflict.value])
 
 
 def _movers(found: Iterable[Conflict], known: HostPorts) -> list[Conflict]:

@@ -190,6 +190,42 @@ def test_udp_stays_udp():
     assert changes(host, resolve="reallocate")["owned"] == {"acme/dev": {"api/dns": "3000/udp"}}
 
 
+def test_of_one_environment_only_its_own_ports_move():
+    host = known(DOUBLE, [listener(3101)])
+    assert changes(host, resolve="reallocate", owner="beta/dev") == {
+        "names": {}, "ranges": {}, "reserved": {}, "owned": {"beta/dev": {"web": 3000}}
+    }  # fmt: skip
+    # It stays on the port that it shares, and who gives way to it is not its own.
+    assert changes(host, resolve="reallocate", owner="acme/dev")["owned"] == {}
+    assert changes(host, resolve="reallocate", owner="acme/dev")["names"] == {}
+
+
+def test_what_one_environment_has_to_do_with_is_a_failure_and_nothing_else_is():
+    host = known(DOUBLE, [listener(3101)])
+    assert refusal(host, resolve="fail", owner="beta/dev").message == (
+        "port 3101 of beta/dev/web is taken: nc (pid 7) listens on 0.0.0.0:3101"
+    )
+    assert refusal(host, resolve="fail", owner="acme/dev").message.split("\n") == [
+        "port 3100 of c-dev belongs to a as well",
+        "port 3100 of acme/dev/api belongs to a as well",
+    ]
+    assert changes(host, resolve="fail", owner="acme/prod")["owned"] == {}
+
+
+@pytest.mark.parametrize(("port_range", "given"), [("3150-3160", 3150), ("dev", 3000), ("", 3000), ("wide", 5000)])
+def test_a_port_moves_into_the_range_that_the_policy_of_its_environment_says(port_range, given):
+    host = known(DOUBLE.replace("[port_ranges]", '[port_ranges]\nwide = "5000-5999"'), [listener(3101)])
+    moved = changes(host, resolve="reallocate", owner="beta/dev", port_range=port_range)
+    assert moved["owned"] == {"beta/dev": {"web": given}}
+
+
+def test_a_range_that_the_host_does_not_know_is_refused():
+    error = refusal(known(DOUBLE, [listener(3101)]), resolve="reallocate", owner="beta/dev", port_range="wide")
+    assert (error.code, error.message) == (
+        REFUSED, "port_range 'wide' is the name of no range in the registry of host h1"
+    )  # fmt: skip
+
+
 NAMES = st.sampled_from(["a", "b", "c-dev", "d-dev", "e"])
 
 

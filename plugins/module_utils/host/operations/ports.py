@@ -23,9 +23,10 @@ def port_registry(request: Mapping[str, Any]) -> dict[str, Any]:
     :param request: ``tetra_dir``; ``path`` (default: the registry of that directory); ``ports``: plain name to a port
         value, ``auto`` or ``absent``; ``ranges``: name to ``A-B`` or ``absent``; ``reserved``: category to numbers or
         ``absent``; ``exclusive``: remove plain names that ``ports`` does not list; ``resolve``: ``report``,
-        ``reallocate`` or ``fail``; ``import_from``: path of a registry in any form that is taken over; ``adopt``: paths
-        of files whose ports get the names that are proposed, none of them for what listens; ``check``: write nothing.
-        ``ports`` may also have ``org/env/service`` with ``absent``, where no release of the environment has that port.
+        ``reallocate`` or ``fail``, with ``org`` and ``env`` what one environment has to do with, into its
+        ``port_range``; ``import_from``: path of a registry in any form that is taken over; ``adopt``: paths of files
+        whose ports get the names that are proposed, none of them for what listens; ``check``: write nothing. ``ports``
+        may also have ``org/env/service`` with ``absent``, where no release of the environment has that port any more.
     :returns: ``changed``, ``diff`` with the text ``before`` and ``after``, ``ports``, ``ranges`` and ``reserved`` as
         they are then, and ``findings``.
     :raises TetraError: listing every port that cannot be had, or saying why the file cannot be changed.
