@@ -40,11 +40,17 @@ EXAMPLES = r"""
 - name: Look at the ports
   tetra.platform.port_registry_info:
   register: found
+
+- name: Show the ports of an environment
+  ansible.builtin.debug:
+    msg: "{{ {inventory_hostname: found} | tetra.platform.resolve_ports(org='acme', env='staging') }}"
 """
 
 RETURN = r"""
 ports:
-  description: Ports by plain name (C(plain)), and by environment and service (C(owned)).
+  description:
+    - Ports by plain name (C(plain)), and by C(org/env) and then service, or C(service/name) for a further port of it
+      (C(owned)). A port is a number for TCP, or text like V(5353/udp).
   returned: success
   type: dict
 ranges:
@@ -55,10 +61,18 @@ reserved:
   description: The reserved ports by category.
   returned: success
   type: dict
+released:
+  description: Ports that rest after they were given up, each with who had it and gets it back.
+  returned: success
+  type: dict
+address:
+  description: Where services of this host bind; empty for every address.
+  returned: success
+  type: str
 listeners:
   description:
     - Who holds ports of this host, with C(address), C(port), C(protocol) (tcp or udp), C(pid), C(command), C(unit) of
-      systemd and C(container).
+      systemd, C(container), and C(owner), which is C(org/env/service) for a service.
     - C(state) is listen, published (the kernel hands the port to a container) or connection (an outgoing connection has
       the port as its own).
     - C(ipv6_only) tells whether a listener on every IPv6 address leaves those of IPv4 to others.
@@ -77,7 +91,9 @@ proposals:
   type: list
   elements: dict
 findings:
-  description: What is wrong with the file, with severity, code, line, column and hint.
+  description:
+    - What is wrong with the file, and ports of environments that somebody else listens on, with severity, code,
+      message, file, line, column and hint.
   returned: success
   type: list
   elements: dict
