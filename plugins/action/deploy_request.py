@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 
 from ansible.inventory.manager import InventoryManager
-from ansible_collections.tetra.platform.plugins.module_utils.model import policy, units
+from ansible_collections.tetra.platform.plugins.module_utils.model import policy, port_names, units
 from ansible_collections.tetra.platform.plugins.module_utils.model.errors import REFUSED, TetraError
 from ansible_collections.tetra.platform.plugins.plugin_utils import bundle, run, source
 from ansible_collections.tetra.platform.plugins.plugin_utils.controller import ControllerAction
@@ -50,6 +50,7 @@ class ActionModule(ControllerAction):
             "directory": directory,
             "manifests": self._manifests(action, origin, task_vars),
             "removing": self._removing(action, hosts, task_vars),
+            "resolve": self._resolve(action, task_vars),
             "transaction": run.new_transaction(),
             "port_range": target.port_range,
             "protected": target.protected,
@@ -128,6 +129,15 @@ class ActionModule(ControllerAction):
             hint = f"did you mean {near}? " if near else ""
             raise TetraError(f"{name} is not a host of the environment", hint=f"{hint}it has {', '.join(hosts)}")
         return name
+
+    def _resolve(self, action: str, task_vars: dict) -> str:
+        """What becomes of conflicts of the hosts' port registries; only who asks for ports asks for that."""
+        if action != "ports":
+            return port_names.REPORT
+        word = str(self.variable("tetra_resolve", task_vars) or port_names.REPORT)
+        if word not in port_names.RESOLUTIONS:
+            raise TetraError(f"tetra_resolve is {word!r}", hint=f"write {', '.join(port_names.RESOLUTIONS)}")
+        return word
 
     def _check_limit(self, hosts: list[str], task_vars: dict) -> None:
         limit = task_vars.get("ansible_limit")

@@ -21,7 +21,7 @@ options:
     description: What is to be done.
     type: str
     required: true
-    choices: [push, promote, rollback, status, history, diff, drift, health, logs, resume, abort, remove_host]
+    choices: [push, promote, rollback, status, history, diff, drift, health, logs, ports, resume, abort, remove_host]
 extends_documentation_fragment:
   - tetra.platform.common.controller
 author:
@@ -61,8 +61,8 @@ from ansible_collections.tetra.platform.plugins.module_utils import bridge
 def main() -> None:
     """Tell that the work is done by the action plugin of the same name."""
     actions = [
-        "push", "promote", "rollback", "status", "history", "diff", "drift", "health", "logs", "resume", "abort",
-        "remove_host",
+        "push", "promote", "rollback", "status", "history", "diff", "drift", "health", "logs", "ports", "resume",
+        "abort", "remove_host",
     ]  # fmt: skip
     bridge.refuse_on_host("deploy_request", {"action": {"type": "str", "required": True, "choices": actions}})
 

@@ -95,6 +95,7 @@ JOBS = [
     Job("logs", "unchanged", STAGING),
     Job("history", "unchanged", STAGING),
     Job("drift", "unchanged", STAGING),
+    Job("ports", "unchanged", {**STAGING, "tetra_resolve": "fail"}),
     Job("diff", "unchanged", PROMOTE),
     Job("resume", "unchanged", STAGING),
     Job("abort", "unchanged", STAGING),

@@ -142,7 +142,11 @@ class Space:
 
     def foreign(self, key: str, value: PortValue) -> list[Mapping[str, Any]]:
         """The listeners that are in the way of a service having a port."""
-        return [one for one in self._listeners.get(value, ()) if not self._gives_way(one, key, value)]
+        return [one for one in self.listening(value) if not self._gives_way(one, key, value)]
+
+    def listening(self, value: PortValue) -> Sequence[Mapping[str, Any]]:
+        """Who listens on a port where services of this host would."""
+        return self._listeners.get(value, ())
 
     def _identity(self, key: str) -> str:
         return f"{self._owner}/{key}" if self._owner else key

@@ -18,7 +18,7 @@ def answer(address="", **owned):
 
 
 HOSTS = {
-    "b": answer("10.0.0.2", acme_dev={"web": 4001, "api": 4000}),
+    "b": answer("10.0.0.2", acme_dev={"web": 4001, "api": 4000, "api/dns": "4000/udp"}),
     "a": answer(acme_dev={"api/dns": "4000/udp", "api": 4000}, acme_prod={"api": 4100}, beta_dev={"api": 4200}),
 }
 
@@ -41,6 +41,7 @@ def test_an_endpoint_has_all_that_a_template_needs():
 def test_the_order_is_by_service_port_and_host():
     assert places(found(org="acme", env="dev")) == [
         ("api", "dns", "a", "a", 4000),
+        ("api", "dns", "b", "10.0.0.2", 4000),
         ("api", "main", "a", "a", 4000),
         ("api", "main", "b", "10.0.0.2", 4000),
         ("web", "main", "b", "10.0.0.2", 4001),
@@ -49,7 +50,7 @@ def test_the_order_is_by_service_port_and_host():
 
 @pytest.mark.parametrize(
     ("selection", "count"),
-    [({}, 6), ({"org": "acme"}, 5), ({"env": "dev"}, 5), ({"org": "acme", "env": "dev"}, 4), ({"service": "web"}, 1),
+    [({}, 7), ({"org": "acme"}, 6), ({"env": "dev"}, 6), ({"org": "acme", "env": "dev"}, 5), ({"service": "web"}, 1),
      ({"env": "prod", "service": "api"}, 1), ({"org": "nobody"}, 0), ({"service": "other"}, 0)],
 )  # fmt: skip
 def test_only_what_is_asked_for_is_told(selection, count):
