@@ -21,6 +21,7 @@ options:
     description:
       - Name to port, V(4000), or V(5353/udp) for UDP. V(auto) takes a free one by the C(allocation_strategy) of the
         file, V(absent) removes the name.
+      - C(org/env/service), or C(org/env/service/name), can only be V(absent), where no release has that port.
     type: dict
     default: {}
   ranges:
