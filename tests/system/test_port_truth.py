@@ -17,6 +17,7 @@ NETWORK = 80
 GATE, STATS, EPHEMERAL = 4250, 4251, 40123
 SERVICE = """\
 TSM_COMMAND='exec python3 -m http.server $PORT --bind $HOST'
+TSM_PORT=auto
 TSM_PORTS=auto:udp:stats
 TSM_MIN_HEALTHY=0s
 """
@@ -141,6 +142,7 @@ def test_the_kernel_leaves_the_port_to_its_service_also_after_a_restart_until_th
     assert servers.promote(tetra_probe_passes=1).outcome == "unchanged"
     # What a restart of the host does: the kernel has forgotten, and the unit for the start of the host runs.
     host.run("sysctl -qw net.ipv4.ip_local_reserved_ports=7001 && systemctl restart tetra-boot.service")
+    host.run("for turn in $(seq 100); do systemctl -q is-active tetra-boot.service || break; sleep 0.1; done")
     assert host.run(reserved).strip() == f"7001,{EPHEMERAL}"
     run = servers.play("prepare", "--limit", "staging-1,localhost", tsm_state="absent")
     assert run.code == 0, run.output
