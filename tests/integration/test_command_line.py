@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import io
 import json
 import os
@@ -47,9 +48,11 @@ REFUSED, INVALID = 10, 15
 
 
 def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
+    """A port that nobody has and that the kernel gives to no connection."""
+    for port in range(20000 + os.getpid() % 10000, 32000):
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+    raise AssertionError("there is no free port")
 
 
 def prepare(folder: Path) -> dict:
@@ -280,6 +283,82 @@ def test_ports_tells_the_two_protocols_of_a_number_apart(host):
         found = {one["port"]: one["listeners"] for one in host.read("ports")["ports"]}
     assert {listener["protocol"] for listener in found[host.port]} <= {"tcp"}
     assert [listener["protocol"] for listener in found[f"{host.port}/udp"]] == ["udp"]
+
+
+@pytest.fixture
+def registry_file(host):
+    """The registry of the host, which is as it was when a test ends."""
+    file = Path(host.root, "config", "ports.toml")
+    before = file.read_text()
+    yield file
+    file.write_text(before)
+    file.with_name("ports.released.json").unlink(missing_ok=True)
+
+
+def test_ports_are_given_and_given_back(host, registry_file):
+    before = registry_file.read_text()
+    assert "+gate = 3999" in host.tsm("ports", "allocate", "gate=3999", "--check")
+    assert registry_file.read_text() == before
+    host.tsm("ports", "allocate", "gate=3999", "other")
+    assert host.read("ports", "allocate", "gate=3999")["changed"] is False
+    assert "-gate = 3999" in host.tsm("ports", "release", "gate", "other")
+    assert registry_file.read_text().startswith(before)
+    assert "3999" not in registry_file.read_text()
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["frobnicate"], INVALID, "tsm ports help shows all"),
+        (["alocate"], INVALID, "did you mean allocate?"),
+        (["allocate"], INVALID, "of which name?"),
+        (["allocate", "gate=0"], INVALID, '"0" is not a port'),
+        (["allocate", "gate=80.5"], INVALID, "'80.5' is not a port"),
+        (["allocate", "gate=4000; rm"], INVALID, "'4000; rm' is not a port"),
+        (["allocate", "a b"], INVALID, "'a b' is not a name"),
+        (["release", "gate"], INVALID, 'there is no port of "gate"'),
+        (["release", "acme/dev/web"], REFUSED, "the release that acme/dev runs has it"),
+        (["list", "more"], INVALID, "takes no 'more'"),
+        (["export", "yaml"], INVALID, "toml, json, env, ports.env"),
+        (["import"], INVALID, "of which file?"),
+        (["import", "/no/file"], INVALID, "there is no file /no/file"),
+        (["scan", "/no/file"], INVALID, "there is no file or folder /no/file"),
+    ],
+)
+def test_what_cannot_be_done_with_ports_is_told_and_nothing_written(host, registry_file, words, code, said):
+    before = registry_file.read_text()
+    assert said in host.tsm("ports", *words, code=code)
+    assert registry_file.read_text() == before
+
+
+def test_ports_go_out_and_come_in(host, registry_file, tmp_path):
+    text = host.tsm("ports", "export", "env")
+    assert f"ACME_DEV_WEB_PORT={host.port}" in text
+    (tmp_path / "same.env").write_text(text)
+    (tmp_path / "more.env").write_text(f"{text}GATE_PORT=3999\n")
+    (tmp_path / "other.env").write_text(f"{text}GATE_PORT={host.port}\n")
+    assert host.tsm("ports", "import", os.fspath(tmp_path / "same.env")) == "nothing changes\n"
+    assert "belongs to acme/dev/web" in host.tsm("ports", "import", os.fspath(tmp_path / "other.env"), code=REFUSED)
+    assert "+gate = 3999" in host.tsm("ports", "import", os.fspath(tmp_path / "more.env"))
+
+
+def test_ports_are_found_and_registered(host, registry_file, tmp_path):
+    (tmp_path / "cache.env").write_text("PORT=3999\n")
+    found = host.read("ports", "scan", os.fspath(tmp_path))["proposals"]
+    assert ("cache", 3999, "new") in [(one["name"], one["port"], one["state"]) for one in found]
+    host.tsm("ports", "adopt", os.fspath(tmp_path))
+    assert "cache = 3999" in registry_file.read_text()
+
+
+def test_conflicts_of_ports_are_told_and_resolved(host, registry_file):
+    assert host.tsm("ports", "check") == "nothing is in conflict\n"
+    registry.change(host.root, {"names": {"gate": 3998}})
+    registry_file.write_text(registry_file.read_text().replace("gate = 3998", "gate = 3998\nother = 3998"))
+    message = "port 3998 of other belongs to gate as well"
+    assert [one["message"] for one in host.read("ports", "check", code=REFUSED)["findings"]] == [message]
+    assert message in host.doctor()["warning: ports"]
+    host.tsm("ports", "resolve")
+    assert host.tsm("ports", "check") == "nothing is in conflict\n"
 
 
 def test_history_shows_the_newest_transactions_first(host):

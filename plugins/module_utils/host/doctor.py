@@ -10,9 +10,9 @@ import stat
 from collections.abc import Callable
 from typing import Any
 
-from ..model import listing, transaction
+from ..model import listing, ports_conflicts, transaction
 from ..model.errors import ERROR, WARNING, TetraError
-from . import durable, holds, journal, keys, running, store, transactions
+from . import durable, holds, journal, keys, port_changes, registry, running, store, transactions
 from . import settings as settings_file
 from .layout import Environment, Home
 from .scope import Scope, open_scope, open_supervisor
@@ -52,6 +52,7 @@ def examine(home: Home, environments: list[Environment]) -> list[Check]:
     checks += _made("supervisor", lambda: _supervisor(home, settings))
     checks += _made("disk", lambda: _disk(home))
     checks += _made("folders", lambda: _folders(home))
+    checks += _made("ports", lambda: _ports(home))
     for environment in environments:
         checks += _environment(home, environment)
     return checks
@@ -115,6 +116,14 @@ def _supervisor(home: Home, settings: Settings) -> list[Check]:
         return [_ok(f"{supervisor.name} answers")]
     what = "does not answer, but it or what it kept alive is still there" if supervisor.alive() else "does not run"
     return [_error(f"{supervisor.name} {what}", f"{_PREPARE}, or start a service with tsm start")]
+
+
+def _ports(home: Home) -> list[Check]:
+    known = port_changes.live(home.root, registry.load(home.root))
+    live = [one.finding("") for one in ports_conflicts.live(known)]
+    found = [*known.registry.findings, *live]
+    checks = [Check("", one.severity, one.message, one.hint or "tsm ports check says where") for one in found]
+    return checks or [_ok(f"{len(list(known.registry.identities()))} registered, none in conflict")]
 
 
 def _disk(home: Home) -> list[Check]:
