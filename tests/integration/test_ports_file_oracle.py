@@ -27,6 +27,7 @@ def number(port: int) -> st.SearchStrategy:
 
 
 KEYS = NAMES.flatmap(lambda name: st.sampled_from([name, f'"{name}"', f"'{name}'"]))
+FURTHER = st.tuples(NAMES, NAMES).map('"{0[0]}/{0[1]}"'.format)
 NUMBERS = PORTS.flatmap(number)
 TEXTS = st.sampled_from(
     [
@@ -50,7 +51,10 @@ ARRAYS = st.lists(NUMBERS, max_size=4).flatmap(
     )
 )
 OTHER = st.sampled_from(["true", "false", "1.5", "1e3", "2025-09-20T10:00:00Z", "2025-09-20 10:00:01", "07:32:00"])
-VALUES = {"ports": NUMBERS, "reserved": ARRAYS, "port_ranges": st.just('"3000-3999"')}
+UDP = PORTS.map("{}/udp".format)
+VALUES = {
+    "ports": st.one_of(NUMBERS, UDP.map('"{}"'.format)), "reserved": ARRAYS, "port_ranges": st.just('"3000-3999"'),
+}  # fmt: skip
 
 
 def _bare(key: str) -> str:
@@ -66,7 +70,8 @@ def documents(draw):
     for table in draw(st.lists(st.sampled_from(tables), unique=unique, max_size=5)):
         text += f"{draw(GAPS)}[{table}]{draw(COMMENTS)}\n"
         values = VALUES.get(table.split(".")[0], st.one_of(TEXTS, OTHER, ARRAYS))
-        for key in draw(st.lists(KEYS, unique_by=_bare if unique else None, max_size=4)):
+        keys = st.one_of(KEYS, FURTHER) if table.startswith("ports.") else KEYS
+        for key in draw(st.lists(keys, unique_by=_bare if unique else None, max_size=4)):
             text += f"{draw(GAPS)}{key}{draw(st.sampled_from([' = ', '=']))}{draw(values)}{draw(COMMENTS)}\n"
     return text[:-1] if text.endswith("\n") and draw(st.booleans()) else text
 
@@ -82,13 +87,13 @@ def parsed(text: str) -> dict | None:
 def meaning(data: dict) -> tuple[dict, dict, dict]:
     """What a parsed file says: plain names, owned ports, reserved ports."""
     table = data.get("ports", {})
-    names = {name: value for name, value in table.items() if isinstance(value, int)}
+    names = {name: value for name, value in table.items() if isinstance(value, (int, str))}
     owned = {}
     for org, envs in table.items():
         for env, services in envs.items() if isinstance(envs, dict) else ():
             if isinstance(services, dict) and services:
                 owned[f"{org}/{env}"] = services
-            elif isinstance(services, int):
+            elif isinstance(services, (int, str)):
                 owned.setdefault(org, {})[env] = services
     return names, owned, {name: set(ports) for name, ports in data.get("reserved", {}).items()}
 
@@ -113,10 +118,13 @@ CHANGES = st.fixed_dictionaries(
     {
         "owned": st.dictionaries(
             st.sampled_from(["acme/dev", "acme/qa", "beta/new-env"]),
-            st.dictionaries(NAMES, st.one_of(PORTS, st.none()), min_size=1, max_size=3),
+            st.dictionaries(
+                st.one_of(NAMES, st.tuples(NAMES, NAMES).map("/".join)),
+                st.one_of(PORTS, UDP, st.none()), min_size=1, max_size=3,
+            ),
             max_size=2,
         ),
-        "names": st.dictionaries(NAMES, st.one_of(PORTS, st.none()), max_size=3),
+        "names": st.dictionaries(NAMES, st.one_of(PORTS, UDP, st.none()), max_size=3),
         "ranges": st.dictionaries(NAMES, st.sampled_from([[3000, 3999], [1, 65535], None]), max_size=1),
         "reserved": st.dictionaries(NAMES, st.one_of(st.lists(PORTS, max_size=3), st.none()), max_size=2),
     }
@@ -171,7 +179,7 @@ def test_a_changed_port_gives_the_text_that_tomlkit_gives(text, data):
     if not names:
         return
     name = data.draw(st.sampled_from(sorted(names)))
-    port = data.draw(PORTS.filter(lambda number: number != names[name]))
+    port = data.draw(st.one_of(PORTS, UDP).filter(lambda number: number != names[name]))
     document = tomlkit.parse(text)
     document["ports"][name] = port
     assert ports_edit.edit(text, {"names": {name: port}}) == tomlkit.dumps(document)

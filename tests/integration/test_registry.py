@@ -134,6 +134,53 @@ def test_a_file_that_is_no_text_is_refused_and_left(tetra_dir, file):
     assert file.read_bytes() == data
 
 
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"a" * (50 * 1024 * 1024), "is larger than"),
+        (bytes(range(1, 256)) * 64, "this is not UTF-8 text"),
+        (b"[ports]\napi = 4100\0\n", ":2: this is no text, it has a NUL byte"),
+    ],
+    ids=["50 MB", "binary", "NUL"],
+)
+def test_what_is_no_registry_is_refused_and_left(tetra_dir, file, data, words):
+    file.write_bytes(data)
+    with pytest.raises(TetraError) as caught:
+        operate(tetra_dir, ports={"api": 4200}, ranges={"qa": "7000-7099"})
+    assert words in caught.value.message
+    assert file.read_bytes() == data
+
+
+BAD = """\
+[ports]
+zero = 0
+minus = -1
+high = 65536
+half = "80.5"
+shell = "4000; rm"
+twice = 4001
+twice = 4002
+
+[port_ranges]
+back = "3999-3000"
+one = "3000-3999"
+two = "3500-4500"
+"""
+
+
+def test_everything_that_is_wrong_is_told_at_once_and_an_edit_touches_none_of_it(tetra_dir, file):
+    file.write_text(BAD)
+    found = ports.port_registry_info({"tetra_dir": tetra_dir})["findings"]
+    assert [(one["code"], one["line"]) for one in found if one["severity"] == "error"] == [
+        ("out-of-range", 2), ("out-of-range", 3), ("out-of-range", 4), ("not-a-port", 5), ("not-a-port", 6),
+        ("duplicate-key", 8), ("not-a-range", 11),
+    ]  # fmt: skip
+    assert ("overlapping-ranges", 13) in [(one["code"], one["line"]) for one in found]
+    assert all(one["column"] and one["hint"] and one["file"] == os.fspath(file) for one in found)
+    operate(tetra_dir, ports={"api": 4200})
+    assert file.read_text() == BAD.replace("twice = 4002\n", "twice = 4002\napi = 4200\n")
+
+
 def test_reserving_refuses_what_somebody_else_got_in_between(tetra_dir):
     registry.reserve(tetra_dir, "acme/dev", {"api": 4100})
     with pytest.raises(TetraError) as caught:

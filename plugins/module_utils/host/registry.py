@@ -64,6 +64,9 @@ def read_text(path: str) -> str:
             data = file.read(_LARGEST + 1)
         if len(data) > _LARGEST:
             raise TetraError(f"{path} is larger than {_LARGEST} bytes", hint="this is no port registry", code=REFUSED)
+        if b"\0" in data:
+            line = data.count(b"\n", 0, data.index(b"\0")) + 1
+            raise TetraError(f"{path}:{line}: this is no text, it has a NUL byte", hint="give a text file", code=REFUSED)
         return data.decode("utf-8")
     except FileNotFoundError:
         return ""

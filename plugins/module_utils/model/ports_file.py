@@ -191,7 +191,7 @@ class _Reader:
                 self._allocation[key] = port
         elif key in _TRUTHS["allocation"]:
             self._read_truth(pair)
-            self._allocation[key] = pair.value in (True, "true")
+            self._allocation[key] = not (pair.value is False or pair.value == "false")
         else:
             self._read_word(pair, key)
 

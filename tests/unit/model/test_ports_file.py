@@ -243,6 +243,7 @@ def test_further_ports_and_protocols_are_read():
         ('allocation_strategy = "range_based"', "strategy", "range-based"),
         ("avoid_system_ports = true", "system_ports", False),
         ('avoid_system_ports = "false"', "system_ports", True),
+        ("avoid_system_ports = false", "system_ports", True),
         ("cooldown = 30", "cooldown", 30.0),
         ('cooldown = "2h"', "cooldown", 7200.0),
         ("cooldown = 0", "cooldown", 0.0),
@@ -251,6 +252,46 @@ def test_further_ports_and_protocols_are_read():
 def test_how_ports_are_chosen_is_read(line, field, value):
     said = read(f"[allocation]\n{line}\n")
     assert (getattr(said, field), said.findings) == (value, [])
+
+
+def test_a_truth_value_that_is_none_lets_nobody_have_system_ports():
+    assert read("[allocation]\navoid_system_ports = 0\n").system_ports is False
+
+
+EXAMPLE = """\
+[ports]
+tetra-dev = 4444
+arcade = 5800
+gone = ""
+arcade-dev = "5800"
+tetra = 4444
+devpages-dev = 4000
+also-gone = ''
+[allocation]
+allocation_strategy = "sequential"  # sequential, random, or range-based
+avoid_system_ports = "true"
+[port_ranges]
+dev = "5000-5999"
+staging = "6000-6999"
+proxy = "7000-7999"
+prod = "8000-8999"
+[metadata]
+auto_updated = "true"
+last_updated = "2025-09-20T10:00:00Z"
+[reserved]
+system = "22 80 443 3306 5432 6379 27017"
+development = [ 3000, 8080, 9000 ]"""
+
+
+def test_a_file_that_the_original_wrote_again_is_read_whole_and_what_is_odd_in_it_is_told():
+    said = read(EXAMPLE)
+    assert said.names == {"tetra-dev": 4444, "arcade": 5800, "arcade-dev": 5800, "tetra": 4444, "devpages-dev": 4000}
+    assert said.ranges == {"dev": (5000, 5999), "staging": (6000, 6999), "proxy": (7000, 7999), "prod": (8000, 8999)}
+    assert said.reserved["system"] == [22, 80, 443, 3306, 5432, 6379, 27017]
+    assert [(one.code, one.line) for one in said.findings] == [
+        ("outside-range", 2), ("duplicate-port", 5), ("duplicate-port", 6), ("outside-range", 7),
+    ]  # fmt: skip
+    assert ports_edit.edit(EXAMPLE, {"names": {"gone": 5900}}) == EXAMPLE.replace('gone = ""', "gone = 5900", 1)
 
 
 def test_two_names_of_one_range_may_say_the_same():
