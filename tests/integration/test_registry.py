@@ -139,7 +139,7 @@ def test_a_file_that_is_no_text_is_refused_and_left(tetra_dir, file):
     [
         (b"a" * (50 * 1024 * 1024), "is larger than"),
         (bytes(range(1, 256)) * 64, "this is not UTF-8 text"),
-        (b"[ports]\napi = 4100\0\n", ":2: this is no text, it has a NUL byte"),
+        (b"[ports]\napi = 4100\0\n", ":2: this is not UTF-8 text (byte 18)"),
     ],
     ids=["50 MB", "binary", "NUL"],
 )

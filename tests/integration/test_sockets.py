@@ -318,7 +318,9 @@ def test_listeners_come_in_the_order_of_their_ports_and_the_same_each_time():
 
 
 def test_several_sockets_of_one_process_for_one_port_are_one_listener():
-    with process() as (one, port), process(port=port) as (other, _port):
+    with contextlib.ExitStack() as stack:
+        one, port = stack.enter_context(process())
+        other, _port = stack.enter_context(process(port=port))
         assert sorted(entry["pid"] for entry in entries(port)) == sorted([one.pid, other.pid])
     with socket.create_server(("127.0.9.1", 0), reuse_port=True) as first:
         port = first.getsockname()[1]
@@ -482,7 +484,9 @@ def in_group(name, pid):
     ids=["unit", "container"],
 )
 def test_a_listener_is_told_with_its_unit_and_its_container(name, of, container):
-    with process() as (running, port), in_group(name, running.pid):
+    with contextlib.ExitStack() as stack:
+        running, port = stack.enter_context(process())
+        stack.enter_context(in_group(name, running.pid))
         [entry] = entries(port)
         reason = sockets.can_bind("127.0.9.1", port)
     assert (entry["unit"], entry["container"]) == (name, container)

@@ -62,17 +62,21 @@ def read_text(path: str) -> str:
     try:
         with open(path, "rb") as file:
             data = file.read(_LARGEST + 1)
-        if len(data) > _LARGEST:
-            raise TetraError(f"{path} is larger than {_LARGEST} bytes", hint="this is no port registry", code=REFUSED)
-        if b"\0" in data:
-            line = data.count(b"\n", 0, data.index(b"\0")) + 1
-            raise TetraError(f"{path}:{line}: this is no text, it has a NUL byte", hint="give a text file", code=REFUSED)
-        return data.decode("utf-8")
     except FileNotFoundError:
         return ""
     except OSError as error:
         raise TetraError(f"{path} cannot be read: {error.strerror}", hint="check the path and its mode",
                          code=REFUSED) from error
+    if len(data) > _LARGEST:
+        raise TetraError(f"{path} is larger than {_LARGEST} bytes", hint="this is no port registry", code=REFUSED)
+    return _decoded(data, path)
+
+
+def _decoded(data: bytes, path: str) -> str:
+    try:
+        if b"\0" in data:
+            raise UnicodeDecodeError("utf-8", data, data.index(b"\0"), data.index(b"\0") + 1, "NUL")
+        return data.decode("utf-8")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise TetraError(f"{path}:{line}: this is not UTF-8 text (byte {error.start})", hint="save it as UTF-8",

@@ -122,15 +122,16 @@ class _Reader:
 
     def _port_value(self, pair: Pair, name: str) -> PortValue | None:
         # Nearly every line of a registry.
-        if type(pair.value) is int and 1 <= pair.value <= units.MAXIMUM_PORT:
-            return pair.value
-        if isinstance(pair.value, str) and "/" in pair.value:
+        value = pair.value
+        if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= units.MAXIMUM_PORT:
+            return value
+        if isinstance(value, str) and "/" in value:
             try:
-                return registry.port_value(pair.value)
+                return registry.port_value(value)
             except TetraError as error:
                 self._find(ERROR, "not-a-port", pair, f"{error.message}, as {name} needs one", error.hint)
                 return None
-        return self._port(pair, pair.value, name)
+        return self._port(pair, value, name)
 
     def _port(self, pair: Pair | _Place, value: object, name: str) -> int | None:
         number = _number(value)

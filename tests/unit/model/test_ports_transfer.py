@@ -6,9 +6,9 @@ from __future__ import annotations
 
 import json
 import re
-import tomllib
 
 import pytest
+import tomlkit
 from ansible_collections.tetra.platform.plugins.module_utils.model import (
     ports_edit,
     ports_entries,
@@ -179,7 +179,7 @@ def test_plain_names_come_back_from_ports_env(registry):
 
 @given(registries())
 def test_toml_is_what_a_toml_parser_reads_too(registry):
-    record = tomllib.loads(ports_transfer.export(registry, "toml"))
+    record = tomlkit.parse(ports_transfer.export(registry, "toml")).unwrap()
     plain = {name: value for name, value in record.get("ports", {}).items() if not isinstance(value, dict)}
     assert plain == registry.names
 
