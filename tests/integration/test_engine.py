@@ -18,6 +18,7 @@ from ansible_collections.tetra.platform.plugins.module_utils.host import (
     engine,
     observation,
     processes,
+    registry,
     staging,
     store,
     transactions,
@@ -80,16 +81,19 @@ def staged(scope, tmp_path, lease):
     return scope
 
 
-def stage(scope, org: Path, identity: str, definition: str, lease: float) -> None:
-    """Stage a release of one service, as a controller does after it looked at the host."""
+def stage(
+    scope, org: Path, identity: str, definition: str, lease: float, ports: dict[str, int | str] | None = None
+) -> None:
+    """Stage a release of one service, as a controller does after it looked at the host and gave it ports."""
+    ports = ports or {}
     (org / "services").mkdir(parents=True, exist_ok=True)
     (org / "services" / "worker.tsm").write_text(definition)
     origin = source.read(org)
-    built = bundle.build(origin, "dev", bundle.services(origin, "dev"), {}, {}, None)
+    built = bundle.build(origin, "dev", bundle.services(origin, "dev"), ports, {}, None)
     manifest = built.manifest
     desired = plan.Desired(
         "acme", "dev", "push", origin.digest, release.digest(manifest),
-        {"worker": manifest["services"]["worker"]["digest"]}, {"here": ["worker"]}, {}, {},
+        {"worker": manifest["services"]["worker"]["digest"]}, {"here": ["worker"]}, ports, {},
     )  # fmt: skip
     scope.environment.prepare()
     observed = {"here": observation.observe(scope)}
@@ -124,6 +128,54 @@ def test_a_release_is_switched_to_under_the_eyes_of_a_deadman_and_confirmed(stag
     assert processes.lives(transactions.signed(staged.environment, IDENTITY, transactions.WATCHER))
     assert engine.confirm(staged, IDENTITY)["state"] == transaction.CONFIRMED
     assert store.current(staged.environment)
+
+
+PORTED = "TSM_COMMAND='sleep 600'\nTSM_PORT=auto\nTSM_PORTS=auto:udp:dns\nTSM_MIN_HEALTHY=0s\n"
+LATER = "20260101t130000-0123abcd"
+
+
+def registered(scope) -> tuple[dict, dict]:
+    """What the environment owns, and what is released: port to who gave it up, and whether it is held."""
+    known = registry.load(scope.home.root)
+    return dict(known.registry.owned.get("acme/dev", {})), {
+        value: (one["by"], one["held"]) for value, one in known.released.items()
+    }
+
+
+@pytest.fixture
+def moved(scope, tmp_path):
+    """A host whose service has ports, and the transaction ``LATER`` that moves one of them and gives up the other."""
+    stage(scope, tmp_path / "acme", IDENTITY, PORTED, LEASE, {"worker": 28301, "worker/dns": "28302/udp"})
+    engine.activate(scope, IDENTITY)
+    engine.confirm(scope, IDENTITY)
+    assert registered(scope) == ({"worker": 28301, "worker/dns": "28302/udp"}, {})
+    one_port = PORTED.replace("TSM_PORTS=auto:udp:dns\n", "")
+    stage(scope, tmp_path / "acme", LATER, one_port, LEASE, {"worker": 28303})
+    return scope
+
+
+def test_a_port_that_a_service_leaves_is_held_until_the_release_is_confirmed_and_rests_then(moved):
+    owned, released = registered(moved)
+    assert owned == {"worker": 28303, "worker/dns": "28302/udp"}
+    assert released == {"28301": ("acme/dev/worker", True)}
+    engine.activate(moved, LATER)
+    engine.confirm(moved, LATER)
+    assert registered(moved) == (
+        {"worker": 28303}, {"28301": ("acme/dev/worker", False), "28302/udp": ("acme/dev/worker/dns", False)},
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("activated", [False, True])
+def test_a_transaction_that_goes_back_gives_its_ports_back(moved, activated):
+    if activated:
+        engine.activate(moved, LATER)
+        engine.revert(moved, LATER, engine.Cause("a test", verdict=True))
+    else:
+        with engine.locked(moved):
+            engine.abort_staged(moved)
+    owned, released = registered(moved)
+    assert owned == {"worker": 28301, "worker/dns": "28302/udp"}
+    assert released == {"28303": ("acme/dev/worker", False)}
 
 
 @pytest.mark.parametrize("script", BROKEN_AGENTS.values(), ids=BROKEN_AGENTS)

@@ -142,6 +142,26 @@ def test_placement_names_services_as_they_are_called_here(services):
     assert found.once == ["web"]
 
 
+def test_further_ports_are_pinned_by_their_keys(services):
+    ported = f"{COMMAND}TSM_PORT=auto\nTSM_PORTS='auto:udp:dns auto:tcp:My_Admin'\n"
+    pins = '[ports]\n"api/dns" = "5353/udp"\n[ports.dev]\n"Api/my_admin" = 4101\n"api/none" = 1\n'
+    found = services({"services/api.tsm": ported, "ports.toml": pins})
+    assert found.pins == {"api/dns": "5353/udp", "api/my-admin": 4101}
+    (finding,) = found.findings
+    assert (finding.line, "there is no such port of a service" in finding.message) == (5, True)
+
+
+def test_further_ports_are_numbers_in_templates_and_stand_in_the_manifest(build):
+    files = {
+        "services/api.tsm": f"{COMMAND}TSM_PORT=auto\nTSM_PORTS=auto:udp:dns\n",
+        "templates/ports.conf": "{{ services.api.port }} {{ services.api.ports.dns }} {{ ports.api }}\n",
+    }
+    built = build(files, ports={"api": 4100, "api/dns": "5353/udp"})
+    assert built.manifest["services"]["api"]["ports"] == {"main": 4100, "dns": "5353/udp"}
+    rendered = built.manifest["files"]["templates/ports.conf"]["sha256"]
+    assert built.contents[rendered]() == b"4100 5353 4100\n"
+
+
 @pytest.mark.parametrize(
     ("text", "place"),
     [

@@ -69,6 +69,11 @@ def test_a_push_gives_every_service_a_port_and_sends_what_a_host_lacks(pushed):
     assert {*everything} <= {*goal.contents}
 
 
+def test_a_port_that_rests_or_that_connections_may_get_is_left_to_others(pushed):
+    resting = observed(released={"4000": {"by": "beta/dev/x", "held": False}}, ephemeral=[4001, 4008], kept="4002")
+    assert pushed(observed={"a": observed(), "b": resting}).desired.ports == {"web": 4002}
+
+
 def test_a_host_that_did_not_answer_is_named_with_what_it_said(pushed):
     with pytest.raises(TetraError, match="b: it is on fire") as caught:
         pushed(observed={"a": observed(), "b": {"failed": True, "msg": "it is on fire"}})
