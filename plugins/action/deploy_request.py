@@ -10,8 +10,9 @@ import re
 from pathlib import Path
 
 from ansible.inventory.manager import InventoryManager
-from ansible_collections.tetra.platform.plugins.module_utils.model import policy, port_names, units
+from ansible_collections.tetra.platform.plugins.module_utils.model import policy, units
 from ansible_collections.tetra.platform.plugins.module_utils.model.errors import REFUSED, TetraError
+from ansible_collections.tetra.platform.plugins.module_utils.model.ports import names as port_names
 from ansible_collections.tetra.platform.plugins.plugin_utils import bundle, run, source
 from ansible_collections.tetra.platform.plugins.plugin_utils.controller import ControllerAction
 

@@ -7,9 +7,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.tetra.platform.plugins.module_utils.model import endpoints
-from ansible_collections.tetra.platform.plugins.module_utils.model.endpoints import Selection
 from ansible_collections.tetra.platform.plugins.module_utils.model.errors import TetraError
+from ansible_collections.tetra.platform.plugins.module_utils.model.ports import endpoints
+from ansible_collections.tetra.platform.plugins.module_utils.model.ports.endpoints import Selection
 
 
 def resolve_ports(

@@ -13,7 +13,6 @@ from typing import Any
 from ansible_collections.tetra.platform.plugins.module_utils.model import (
     canonical,
     policy,
-    registry,
     release,
     service,
     service_reader,
@@ -28,7 +27,8 @@ from ansible_collections.tetra.platform.plugins.module_utils.model.errors import
     TetraError,
     raise_on_errors,
 )
-from ansible_collections.tetra.platform.plugins.module_utils.model.registry import PortValue
+from ansible_collections.tetra.platform.plugins.module_utils.model.ports import registry
+from ansible_collections.tetra.platform.plugins.module_utils.model.ports.registry import PortValue
 from ansible_collections.tetra.platform.plugins.module_utils.model.service import Service
 from ansible_collections.tetra.platform.plugins.module_utils.model.values import Value
 from ansible_collections.tetra.platform.plugins.plugin_utils import overlay, secrets, template, toml_file
@@ -103,7 +103,7 @@ def build(
     """Make the release of a bundle for one environment.
 
     :param services: what :func:`services` returned for the same source and environment.
-    :param ports: as ``ports.allocate`` returns them.
+    :param ports: as ``allocation.allocate`` returns them.
     :param secret_digests: name of a secret to its keyed digest, made on the hosts.
     :param secrets_key: the id of the key that the digests were made with.
     :raises TetraError: for templates that cannot be rendered, and for secrets without a digest.

@@ -18,16 +18,15 @@ from ansible_collections.tetra.platform.plugins.module_utils.model import (
     pack,
     placement,
     plan,
-    port_lists,
-    ports,
     recovery,
-    registry,
     release,
     service,
 )
 from ansible_collections.tetra.platform.plugins.module_utils.model.errors import REFUSED, WARNING, Finding, TetraError
-from ansible_collections.tetra.platform.plugins.module_utils.model.port_space import HostPorts
-from ansible_collections.tetra.platform.plugins.module_utils.model.registry import PortValue
+from ansible_collections.tetra.platform.plugins.module_utils.model.ports import allocation, registry
+from ansible_collections.tetra.platform.plugins.module_utils.model.ports import lists as port_lists
+from ansible_collections.tetra.platform.plugins.module_utils.model.ports.registry import PortValue
+from ansible_collections.tetra.platform.plugins.module_utils.model.ports.space import HostPorts
 from ansible_collections.tetra.platform.plugins.plugin_utils import bundle, secrets, source
 
 
@@ -258,15 +257,15 @@ def ports_of(
     :param owner: ``org/env``.
     :param wanted_range: ``port_range`` of the environment.
     :param hosts: what is known of the ports of each host.
-    :raises TetraError: as ``ports.allocate``.
+    :raises TetraError: as ``allocation.allocate``.
     """
-    port_range = ports.resolve_range(wanted_range, services.port_ranges, hosts, owner.partition("/")[2])
+    port_range = allocation.resolve_range(wanted_range, services.port_ranges, hosts, owner.partition("/")[2])
     wanted = [
-        ports.Request(key, asked.kind, asked.number, asked.name, services.pins.get(key), asked.protocol)
+        allocation.Request(key, asked.kind, asked.number, asked.name, services.pins.get(key), asked.protocol)
         for found in services.services.values()
         for key, asked in found.port_requests().items()
     ]
-    return ports.allocate(wanted, hosts, owner, port_range)
+    return allocation.allocate(wanted, hosts, owner, port_range)
 
 
 def _secret_digests(observed: Mapping[str, Mapping[str, Any]]) -> tuple[dict[str, str], str | None]:

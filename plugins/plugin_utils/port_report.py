@@ -8,18 +8,14 @@ import dataclasses
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ansible_collections.tetra.platform.plugins.module_utils.model import (
-    endpoints,
-    listing,
-    port_names,
-    ports_conflicts,
-    table,
-    transaction,
-)
-from ansible_collections.tetra.platform.plugins.module_utils.model.endpoints import Selection
+from ansible_collections.tetra.platform.plugins.module_utils.model import listing, table, transaction
 from ansible_collections.tetra.platform.plugins.module_utils.model.errors import Finding, TetraError
-from ansible_collections.tetra.platform.plugins.module_utils.model.port_space import HostPorts, Space
-from ansible_collections.tetra.platform.plugins.module_utils.model.registry import PortValue, Registry
+from ansible_collections.tetra.platform.plugins.module_utils.model.ports import conflicts as ports_conflicts
+from ansible_collections.tetra.platform.plugins.module_utils.model.ports import endpoints
+from ansible_collections.tetra.platform.plugins.module_utils.model.ports import names as port_names
+from ansible_collections.tetra.platform.plugins.module_utils.model.ports.endpoints import Selection
+from ansible_collections.tetra.platform.plugins.module_utils.model.ports.registry import PortValue, Registry
+from ansible_collections.tetra.platform.plugins.module_utils.model.ports.space import HostPorts, Space
 from ansible_collections.tetra.platform.plugins.module_utils.model.release import MAIN_PORT
 
 Answers = Mapping[str, Mapping[str, Any]]

@@ -12,8 +12,8 @@ from typing import TypeVar
 
 from ansible_collections.tetra.platform.plugins.module_utils.model import placement, policy
 from ansible_collections.tetra.platform.plugins.module_utils.model.errors import ERROR, WARNING, Finding, TetraError
-from ansible_collections.tetra.platform.plugins.module_utils.model.port_space import HostPorts
-from ansible_collections.tetra.platform.plugins.module_utils.model.registry import PortValue, Registry
+from ansible_collections.tetra.platform.plugins.module_utils.model.ports.registry import PortValue, Registry
+from ansible_collections.tetra.platform.plugins.module_utils.model.ports.space import HostPorts
 from ansible_collections.tetra.platform.plugins.plugin_utils import bundle, planning, secrets, source
 from ansible_collections.tetra.platform.plugins.plugin_utils.source import Source
 

@@ -16,13 +16,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / ".collections"))
 
-from ansible_collections.tetra.platform.plugins.module_utils.model import (
-    ports,
-    ports_conflicts,
-    ports_edit,
-    ports_file,
-)
-from ansible_collections.tetra.platform.plugins.module_utils.model.port_space import HostPorts
+from ansible_collections.tetra.platform.plugins.module_utils.model.ports import allocation
+from ansible_collections.tetra.platform.plugins.module_utils.model.ports import conflicts as ports_conflicts
+from ansible_collections.tetra.platform.plugins.module_utils.model.ports import edit as ports_edit
+from ansible_collections.tetra.platform.plugins.module_utils.model.ports import file as ports_file
+from ansible_collections.tetra.platform.plugins.module_utils.model.ports.space import HostPorts
 
 SIZES = (1_000, 10_000, 100_000)
 SHORT_SIZES = (1_000, 10_000)
@@ -65,11 +63,11 @@ def figures(entries: int) -> dict[str, float]:
     written = text(entries)
     said = ports_file.read(written, "ports.toml")
     host = HostPorts(said, (), "")
-    request = [ports.Request("new", "auto", protocol="udp" if entries > _PORTS else "tcp")]
-    span = ports.Range(_LOWEST, 65_535, "the benchmark", False)
+    request = [allocation.Request("new", "auto", protocol="udp" if entries > _PORTS else "tcp")]
+    span = allocation.Range(_LOWEST, 65_535, "the benchmark", False)
     return {
         "load": measure(lambda: ports_file.read(written, "ports.toml")),
-        "allocate one": measure(lambda: ports.allocate(request, {"host": host}, "acme/env0", span)),
+        "allocate one": measure(lambda: allocation.allocate(request, {"host": host}, "acme/env0", span)),
         "all conflicts": measure(lambda: ports_conflicts.find(host)),
         "edit one": measure(lambda: ports_edit.revise(written, said, {"names": {"name-1": 65_530}}, "ports.toml")),
     }

@@ -9,8 +9,10 @@ import tomllib
 
 import pytest
 import tomlkit
-from ansible_collections.tetra.platform.plugins.module_utils.model import ports_edit, ports_file, toml_text
+from ansible_collections.tetra.platform.plugins.module_utils.model import toml_text
 from ansible_collections.tetra.platform.plugins.module_utils.model.errors import TetraError
+from ansible_collections.tetra.platform.plugins.module_utils.model.ports import edit as ports_edit
+from ansible_collections.tetra.platform.plugins.module_utils.model.ports import file as ports_file
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

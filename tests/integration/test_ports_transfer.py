@@ -6,8 +6,8 @@ from __future__ import annotations
 
 import subprocess
 
-from ansible_collections.tetra.platform.plugins.module_utils.model import ports_transfer
-from ansible_collections.tetra.platform.plugins.module_utils.model.registry import Registry
+from ansible_collections.tetra.platform.plugins.module_utils.model.ports import transfer as ports_transfer
+from ansible_collections.tetra.platform.plugins.module_utils.model.ports.registry import Registry
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

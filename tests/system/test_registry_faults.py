@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.tetra.platform.plugins.module_utils.host import registry
-from ansible_collections.tetra.platform.plugins.module_utils.model import ports_file
+from ansible_collections.tetra.platform.plugins.module_utils.model.ports import file as ports_file
 
 from . import strace
 

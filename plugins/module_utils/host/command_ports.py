@@ -10,10 +10,11 @@ import os
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
-from ..model import listing, ports_transfer, table, transaction, units
-from ..model import registry as words
+from ..model import listing, table, transaction, units
 from ..model.errors import REFUSED, TetraError
-from ..model.port_names import ABSENT, AUTO, REALLOCATE
+from ..model.ports import registry as words
+from ..model.ports import transfer as ports_transfer
+from ..model.ports.names import ABSENT, AUTO, REALLOCATE
 from . import registry
 from .answer import Answer
 from .layout import Home

@@ -17,7 +17,8 @@ import socket
 import time
 from typing import Any, NamedTuple
 
-from ..model import holder, units
+from ..model import units
+from ..model.ports import holder
 from . import processes, socket_holders
 
 PLACES = ("/var/run/docker.sock", "/run/podman/podman.sock")

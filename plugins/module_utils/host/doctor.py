@@ -10,8 +10,9 @@ import stat
 from collections.abc import Callable
 from typing import Any
 
-from ..model import listing, ports_conflicts, transaction
+from ..model import listing, transaction
 from ..model.errors import ERROR, WARNING, TetraError
+from ..model.ports import conflicts as ports_conflicts
 from . import durable, holds, journal, keys, port_changes, registry, running, store, transactions
 from . import settings as settings_file
 from .layout import Environment, Home

@@ -12,8 +12,9 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping
 
-from ..model import port_lists, units
+from ..model import units
 from ..model.errors import REFUSED, TetraError
+from ..model.ports import lists as port_lists
 from . import durable, transactions
 from .layout import Home
 

@@ -6,9 +6,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..model import registry as words
 from ..model.errors import TetraError
-from ..model.registry import Registry
+from ..model.ports import registry as words
+from ..model.ports.registry import Registry
 from . import running, sockets
 from .layout import Home
 from .scope import open_scope

@@ -7,8 +7,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..model import port_lists, transaction
-from ..model.registry import TCP, UDP, Registry, number_of, protocol_of
+from ..model import transaction
+from ..model.ports import lists as port_lists
+from ..model.ports.registry import TCP, UDP, Registry, number_of, protocol_of
 from ..model.release import ports_of
 from . import drift, holds, journal, membership, registry, running, sockets, store, transactions
 from .scope import Scope

@@ -10,12 +10,15 @@ import socket
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
-from ..model import port_names, ports_discovery, ports_transfer, units
-from ..model import registry as words
+from ..model import units
 from ..model.errors import ERROR, REFUSED, TetraError, raise_on_errors
-from ..model.port_names import ABSENT, Wanted
-from ..model.port_space import HostPorts
-from ..model.registry import PortValue
+from ..model.ports import discovery as ports_discovery
+from ..model.ports import names as port_names
+from ..model.ports import registry as words
+from ..model.ports import transfer as ports_transfer
+from ..model.ports.names import ABSENT, Wanted
+from ..model.ports.registry import PortValue
+from ..model.ports.space import HostPorts
 from ..model.release import ports_of
 from . import listeners, port_scan, registry, settings, store
 from .layout import Home

@@ -8,8 +8,8 @@ import os
 import stat
 from collections.abc import Iterable, Iterator
 
-from ..model import ports_discovery
 from ..model.errors import REFUSED, TetraError
+from ..model.ports import discovery as ports_discovery
 
 _MOST_FILES = 10_000
 _DEEPEST = 12

@@ -13,11 +13,13 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any
 
-from ..model import ports, ports_edit, ports_file, released
-from ..model import registry as words
 from ..model.errors import REFUSED, TetraError
-from ..model.port_space import HostPorts
-from ..model.registry import PortValue, Registry
+from ..model.ports import allocation, released
+from ..model.ports import edit as ports_edit
+from ..model.ports import file as ports_file
+from ..model.ports import registry as words
+from ..model.ports.registry import PortValue, Registry
+from ..model.ports.space import HostPorts
 from . import durable, kernel_ports, settings
 from .layout import Home
 
@@ -99,7 +101,7 @@ def _known(path: str, said: Registry) -> HostPorts:
 
 
 def change(tetra_dir: str, changes: Mapping[str, Any]) -> Registry:
-    """Change the registry of a host; see ``model.ports_edit.edit``. Nothing is written when nothing changes.
+    """Change the registry of a host; see ``model.ports.edit.edit``. Nothing is written when nothing changes.
 
     :returns: what the registry says then.
     """
@@ -117,7 +119,7 @@ def reserve(tetra_dir: str, owner: str, wanted: Mapping[str, PortValue]) -> Regi
     """
 
     def changes(known: HostPorts) -> Mapping[str, Any]:
-        ports.check_registered(known, owner, wanted, socket.gethostname())
+        allocation.check_registered(known, owner, wanted, socket.gethostname())
         return {"owned": {owner: dict(wanted)}}
 
     return _update(tetra_dir, changes, held=True).registry
@@ -159,7 +161,7 @@ def update_file(path: str, decide: Decide, held: bool = False) -> Update:
 
     :param decide: called while the lock is held.
     :param held: whether a transaction may have to go back to the ports that are given up.
-    :raises TetraError: as ``decide`` and ``model.ports_edit.edit`` do, or when the file cannot be written.
+    :raises TetraError: as ``decide`` and ``model.ports.edit.edit`` do, or when the file cannot be written.
     """
     # A link stays a link: what it names is changed.
     real = os.path.realpath(path)

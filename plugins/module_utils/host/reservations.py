@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ..model import registry as words
 from ..model.errors import REFUSED, TetraError
-from ..model.registry import PortValue
+from ..model.ports import registry as words
+from ..model.ports.registry import PortValue
 from . import registry, sockets
 from .scope import Scope
 

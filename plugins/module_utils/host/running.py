@@ -12,7 +12,7 @@ from typing import Any
 
 from ..model import canonical, launch_script, plan, seal, values
 from ..model.errors import REFUSED, TetraError
-from ..model.registry import PortValue, number_of, service_of
+from ..model.ports.registry import PortValue, number_of, service_of
 from ..model.release import ports_of
 from ..model.service import Service
 from . import accounts, durable, store

@@ -11,7 +11,7 @@ import re
 from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
-from ..model import holder
+from ..model.ports import holder
 
 _UNIT = re.compile(r"[^/]+\.(?:service|scope|socket)(?=/|$)")
 # docker-ID.scope, /docker/ID, libpod-ID.scope, cri-containerd-ID.scope and so on: all have the 64 digits in common.

@@ -12,7 +12,7 @@ import struct
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from ..model.registry import TCP, UDP
+from ..model.ports.registry import TCP, UDP
 
 PROTOCOLS = (TCP, UDP)
 

@@ -10,8 +10,8 @@ import socket
 from collections.abc import Collection, Container, Iterable, Mapping
 from typing import Any
 
-from ..model import holder
-from ..model.registry import TCP, UDP
+from ..model.ports import holder
+from ..model.ports.registry import TCP, UDP
 from . import containers, kernel_ports, processes, socket_holders, socket_tables
 from .socket_tables import BOUND, CLOSED, CONNECTED, PROTOCOLS, Row
 
@@ -31,8 +31,8 @@ def listeners(registered: Container[object] = ()) -> list[dict[str, Any]]:
 
     :param registered: ports that services may want. A connection that has one as its own end keeps a service from it,
         and so does one with a port that the kernel does not choose by itself; of these one for each port is given.
-    :returns: by port, listeners as :mod:`model.holder` describes them. An IPv4 address that is mapped into IPv6 is
-        given as IPv4; ``pid`` is of several processes that share the socket the one that the others come from, None
+    :returns: by port, listeners as :mod:`model.ports.holder` describes them. An IPv4 address that is mapped into IPv6
+        is given as IPv4; ``pid`` is of several processes that share the socket the one that the others come from, None
         when it may not be known; ``command`` is the short name of the process, never its arguments; ``owner`` is None.
     """
     rows = [row for protocol in PROTOCOLS for row in socket_tables.read(protocol, (BOUND, CONNECTED))]

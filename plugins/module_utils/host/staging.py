@@ -14,7 +14,7 @@ from typing import Any
 
 from ..model import pack, plan, release, transaction
 from ..model.errors import REFUSED, TetraError
-from ..model.registry import PortValue, service_of
+from ..model.ports.registry import PortValue, service_of
 from . import admission, engine, evidence, holds, journal, reservations, running, store, transactions
 from .scope import Scope
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from . import holder
+from .ports import holder
 
 _DIGEST = 12
 _DETAIL = 80

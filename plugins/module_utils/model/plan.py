@@ -14,7 +14,7 @@ from typing import Any
 
 from . import canonical, fleet, table, units
 from .errors import REFUSED, TetraError
-from .registry import PortValue, service_of
+from .ports.registry import PortValue, service_of
 
 FORMAT = 1
 

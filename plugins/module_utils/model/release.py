@@ -13,9 +13,10 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from . import canonical, pack, registry, units, values
+from . import canonical, pack, units, values
 from .errors import TetraError
-from .registry import PortValue
+from .ports import registry
+from .ports.registry import PortValue
 
 FORMAT = 1
 MAX_FILES = 10_000

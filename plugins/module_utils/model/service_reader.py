@@ -11,9 +11,10 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
-from . import checks, command, launch_script, registry, units, values
+from . import checks, command, launch_script, units, values
 from .definition import Definition, expand
 from .errors import WARNING, Finding, TetraError, at
+from .ports import registry
 from .release import MAIN_PORT
 from .service import HARDENING, HONOURED, REPORTED, RESTARTS, Service
 from .units import PortRequest

@@ -8,8 +8,9 @@ import base64
 import os
 
 import pytest
-from ansible_collections.tetra.platform.plugins.module_utils.model import canonical, pack, ports_file, release
+from ansible_collections.tetra.platform.plugins.module_utils.model import canonical, pack, release
 from ansible_collections.tetra.platform.plugins.module_utils.model.errors import TetraError
+from ansible_collections.tetra.platform.plugins.module_utils.model.ports import file as ports_file
 from ansible_collections.tetra.platform.plugins.plugin_utils import planning
 
 WEB = b"<h1>hello</h1>\n"

@@ -5,9 +5,9 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.tetra.platform.plugins.module_utils.model import endpoints
-from ansible_collections.tetra.platform.plugins.module_utils.model.endpoints import Selection
 from ansible_collections.tetra.platform.plugins.module_utils.model.errors import TetraError
+from ansible_collections.tetra.platform.plugins.module_utils.model.ports import endpoints
+from ansible_collections.tetra.platform.plugins.module_utils.model.ports.endpoints import Selection
 from hypothesis import given
 from hypothesis import strategies as st
 

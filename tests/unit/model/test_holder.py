@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.tetra.platform.plugins.module_utils.model import holder
+from ansible_collections.tetra.platform.plugins.module_utils.model.ports import holder
 
 NGINX = {"address": "0.0.0.0", "port": 80, "protocol": "tcp", "state": "listen", "ipv6_only": False, "pid": 7,
          "command": "nginx", "unit": "", "container": "", "owner": None}

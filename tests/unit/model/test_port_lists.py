@@ -5,8 +5,8 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.tetra.platform.plugins.module_utils.model import port_lists
 from ansible_collections.tetra.platform.plugins.module_utils.model.errors import TetraError
+from ansible_collections.tetra.platform.plugins.module_utils.model.ports import lists as port_lists
 from hypothesis import given
 from hypothesis import strategies as st
 

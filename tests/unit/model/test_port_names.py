@@ -7,10 +7,13 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
-from ansible_collections.tetra.platform.plugins.module_utils.model import port_names, ports_edit, ports_file, registry
 from ansible_collections.tetra.platform.plugins.module_utils.model.errors import INVALID, REFUSED, TetraError
-from ansible_collections.tetra.platform.plugins.module_utils.model.port_names import Wanted
-from ansible_collections.tetra.platform.plugins.module_utils.model.port_space import HostPorts
+from ansible_collections.tetra.platform.plugins.module_utils.model.ports import edit as ports_edit
+from ansible_collections.tetra.platform.plugins.module_utils.model.ports import file as ports_file
+from ansible_collections.tetra.platform.plugins.module_utils.model.ports import names as port_names
+from ansible_collections.tetra.platform.plugins.module_utils.model.ports import registry
+from ansible_collections.tetra.platform.plugins.module_utils.model.ports.names import Wanted
+from ansible_collections.tetra.platform.plugins.module_utils.model.ports.space import HostPorts
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule

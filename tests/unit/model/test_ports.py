@@ -7,11 +7,11 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
-from ansible_collections.tetra.platform.plugins.module_utils.model import ports
 from ansible_collections.tetra.platform.plugins.module_utils.model.errors import INVALID, REFUSED, TetraError
-from ansible_collections.tetra.platform.plugins.module_utils.model.port_space import HostPorts
-from ansible_collections.tetra.platform.plugins.module_utils.model.ports import Range, Request
-from ansible_collections.tetra.platform.plugins.module_utils.model.registry import Registry, number_of
+from ansible_collections.tetra.platform.plugins.module_utils.model.ports import allocation
+from ansible_collections.tetra.platform.plugins.module_utils.model.ports.allocation import Range, Request
+from ansible_collections.tetra.platform.plugins.module_utils.model.ports.registry import Registry, number_of
+from ansible_collections.tetra.platform.plugins.module_utils.model.ports.space import HostPorts
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -49,7 +49,7 @@ def named(service, name):
 
 
 def allocate(requests, *hosts, port_range=DEFAULT):
-    return ports.allocate(requests, {f"h{index}": one for index, one in enumerate(hosts, 1)}, OWNER, port_range)
+    return allocation.allocate(requests, {f"h{index}": one for index, one in enumerate(hosts, 1)}, OWNER, port_range)
 
 
 def refused(requests, *hosts, port_range=DEFAULT):
@@ -301,7 +301,7 @@ def test_a_second_port_of_a_service_does_not_give_way():
 
 def test_the_range_of_the_policy_comes_first():
     hosts = {"h": host(ranges={"dev": (3000, 3999)})}
-    assert ports.resolve_range("5000-5099", {"dev": "6000-6099"}, hosts, "dev") == Range(
+    assert allocation.resolve_range("5000-5099", {"dev": "6000-6099"}, hosts, "dev") == Range(
         5000, 5099, "port_range of environment dev", True
     )
 
@@ -322,17 +322,17 @@ def test_a_range_is_looked_for_in_the_org_and_then_on_the_hosts_by_name(wanted, 
         "b": host(ranges={"development": (3000, 3999)}),
         "a": host(),
     }
-    assert ports.resolve_range(wanted, org_ranges, hosts, "dev") == Range(*expected, True)
+    assert allocation.resolve_range(wanted, org_ranges, hosts, "dev") == Range(*expected, True)
 
 
 def test_without_any_range_ports_are_chosen_from_the_allocation_and_nothing_is_enforced():
     hosts = {"b": host(), "a": HostPorts(Registry(allocation=(7000, 7999)), [], "")}
-    assert ports.resolve_range(None, {}, hosts, "dev") == Range(7000, 7999, "[allocation] of host a", False)
+    assert allocation.resolve_range(None, {}, hosts, "dev") == Range(7000, 7999, "[allocation] of host a", False)
 
 
 def test_the_name_of_no_range_is_an_error_that_lists_those_there_are():
     with pytest.raises(TetraError) as caught:
-        ports.resolve_range("nope", {"dev": "6000-6099"}, {"h": host(ranges={"prod": (1, 2)})}, "qa")
+        allocation.resolve_range("nope", {"dev": "6000-6099"}, {"h": host(ranges={"prod": (1, 2)})}, "qa")
     assert "'nope' of environment qa" in caught.value.message
     assert "dev, prod" in caught.value.hint
 
@@ -340,9 +340,9 @@ def test_the_name_of_no_range_is_an_error_that_lists_those_there_are():
 def test_reserving_objects_to_what_somebody_else_got_in_between():
     registry = Registry(owned={"beta/dev": {"x": 4100}, OWNER: {"api": 4200, "web": 4300}}, reserved={"s": [4400]})
     place = HostPorts(registry, [listener(4300)], "")
-    ports.check_registered(place, OWNER, {"api": 4300, "web": 4200}, "h1")
+    allocation.check_registered(place, OWNER, {"api": 4300, "web": 4200}, "h1")
     with pytest.raises(TetraError) as caught:
-        ports.check_registered(place, OWNER, {"api": 4100, "web": 4400}, "h1")
+        allocation.check_registered(place, OWNER, {"api": 4100, "web": 4400}, "h1")
     assert caught.value.code == REFUSED
     assert caught.value.message.split("\n") == [
         "port 4100 of service api belongs to beta/dev/x in the registry of host h1",
@@ -414,9 +414,9 @@ def test_random_goes_round_until_something_is_free():
 
 def test_ports_of_ranges_only_need_a_range():
     strict = {"h1": HostPorts(Registry(strategy="range-based", ranges={"dev": (4000, 4009)}), (), "")}
-    assert ports.resolve_range(None, {}, strict, "dev").strategy == "range-based"
+    assert allocation.resolve_range(None, {}, strict, "dev").strategy == "range-based"
     with pytest.raises(TetraError, match="environment qa has no range of ports, and host h1 gives ports of ranges"):
-        ports.resolve_range(None, {}, strict, "qa")
+        allocation.resolve_range(None, {}, strict, "qa")
 
 
 SMALL = st.integers(4000, 4009)
@@ -460,7 +460,7 @@ FLEETS = st.dictionaries(st.sampled_from(["h1", "h2", "h3"]), hosts(), min_size=
 
 def outcome(requests, fleet, port_range=DEFAULT):
     try:
-        return ports.allocate(requests, fleet, OWNER, port_range)
+        return allocation.allocate(requests, fleet, OWNER, port_range)
     except TetraError as error:
         return error.message
 

@@ -5,9 +5,9 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.tetra.platform.plugins.module_utils.model import ports_conflicts
-from ansible_collections.tetra.platform.plugins.module_utils.model.port_space import HostPorts
-from ansible_collections.tetra.platform.plugins.module_utils.model.registry import Registry
+from ansible_collections.tetra.platform.plugins.module_utils.model.ports import conflicts as ports_conflicts
+from ansible_collections.tetra.platform.plugins.module_utils.model.ports.registry import Registry
+from ansible_collections.tetra.platform.plugins.module_utils.model.ports.space import HostPorts
 
 
 def listener(port, address="0.0.0.0", owner=None, protocol="tcp", ipv6_only=False):

@@ -9,9 +9,9 @@ import re
 import time
 
 import pytest
-from ansible_collections.tetra.platform.plugins.module_utils.model import ports_discovery
-from ansible_collections.tetra.platform.plugins.module_utils.model.ports_discovery import Need, in_text, propose
-from ansible_collections.tetra.platform.plugins.module_utils.model.registry import Registry
+from ansible_collections.tetra.platform.plugins.module_utils.model.ports import discovery as ports_discovery
+from ansible_collections.tetra.platform.plugins.module_utils.model.ports.discovery import Need, in_text, propose
+from ansible_collections.tetra.platform.plugins.module_utils.model.ports.registry import Registry
 from hypothesis import given
 from hypothesis import strategies as st
 

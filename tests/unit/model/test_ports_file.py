@@ -7,8 +7,10 @@ from __future__ import annotations
 import string
 
 import pytest
-from ansible_collections.tetra.platform.plugins.module_utils.model import ports_edit, ports_file, registry
 from ansible_collections.tetra.platform.plugins.module_utils.model.errors import TetraError
+from ansible_collections.tetra.platform.plugins.module_utils.model.ports import edit as ports_edit
+from ansible_collections.tetra.platform.plugins.module_utils.model.ports import file as ports_file
+from ansible_collections.tetra.platform.plugins.module_utils.model.ports import registry
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

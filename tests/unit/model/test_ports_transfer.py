@@ -9,14 +9,12 @@ import re
 
 import pytest
 import tomlkit
-from ansible_collections.tetra.platform.plugins.module_utils.model import (
-    ports_edit,
-    ports_entries,
-    ports_file,
-    ports_transfer,
-)
 from ansible_collections.tetra.platform.plugins.module_utils.model.errors import TetraError
-from ansible_collections.tetra.platform.plugins.module_utils.model.registry import Registry
+from ansible_collections.tetra.platform.plugins.module_utils.model.ports import edit as ports_edit
+from ansible_collections.tetra.platform.plugins.module_utils.model.ports import entries as ports_entries
+from ansible_collections.tetra.platform.plugins.module_utils.model.ports import file as ports_file
+from ansible_collections.tetra.platform.plugins.module_utils.model.ports import transfer as ports_transfer
+from ansible_collections.tetra.platform.plugins.module_utils.model.ports.registry import Registry
 from hypothesis import given
 from hypothesis import strategies as st
 

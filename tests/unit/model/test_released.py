@@ -4,8 +4,8 @@
 
 from __future__ import annotations
 
-from ansible_collections.tetra.platform.plugins.module_utils.model import released
-from ansible_collections.tetra.platform.plugins.module_utils.model.registry import Registry
+from ansible_collections.tetra.platform.plugins.module_utils.model.ports import released
+from ansible_collections.tetra.platform.plugins.module_utils.model.ports.registry import Registry
 
 NOW = 1000.0
 HELD = {"by": "acme/dev/api", "until": NOW + released.LONGEST_HOLD, "held": True}

@@ -9,10 +9,11 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from ...model import ports_conflicts, ports_transfer
 from ...model.errors import TetraError
-from ...model.port_space import HostPorts
-from ...model.registry import Registry
+from ...model.ports import conflicts as ports_conflicts
+from ...model.ports import transfer as ports_transfer
+from ...model.ports.registry import Registry
+from ...model.ports.space import HostPorts
 from .. import port_changes, port_scan
 from .. import registry as registry_file
 

@@ -8,10 +8,12 @@ import dataclasses
 import itertools
 from collections.abc import Iterable, Iterator, Mapping
 
-from . import port_space, registry, units
-from .errors import INVALID, REFUSED, TetraError
-from .port_space import HostPorts, Space
+from .. import units
+from ..errors import INVALID, REFUSED, TetraError
+from . import registry
+from . import space as port_space
 from .registry import PortValue
+from .space import HostPorts, Space
 
 NONE = "none"
 FROM = "from"

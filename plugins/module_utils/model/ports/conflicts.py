@@ -7,11 +7,11 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Collection, Iterator, Mapping
 
+from ..errors import WARNING, Finding
 from . import registry as words
-from .errors import WARNING, Finding
 from .holder import text as holder_text
-from .port_space import HostPorts, Space
 from .registry import PortValue, Registry
+from .space import HostPorts, Space
 
 DUPLICATE = "duplicate-port"
 RESERVED = "reserved-port"

@@ -16,9 +16,11 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from . import compose, definition, port_patterns, registry, table, units, values
-from .errors import TetraError
-from .port_patterns import Found
+from .. import definition, table, units, values
+from ..errors import TetraError
+from . import compose, registry
+from . import patterns as port_patterns
+from .patterns import Found
 from .registry import PortValue, Registry
 
 DEFINITION, COMPOSE, ENV, COMMAND, LISTENER = KINDS = ("definition", "compose", "env", "command", "listener")

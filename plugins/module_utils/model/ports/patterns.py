@@ -12,7 +12,8 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from . import compose, registry, units, values
+from .. import units, values
+from . import compose, registry
 
 # A number that can be a port, also as the default of a variable; no part of a version, a time, a date or a word.
 _DIGITS = r"(?:\$\{[A-Za-z_]\w*:?-)?([1-9][0-9]{1,4})"

@@ -10,9 +10,9 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
+from ..errors import ERROR
 from . import registry
-from .errors import ERROR
-from .ports_entries import ALLOCATION, PORTS, RANGES, RESERVED, Entry, Plain, Remarks, wrong_identity
+from .entries import ALLOCATION, PORTS, RANGES, RESERVED, Entry, Plain, Remarks, wrong_identity
 
 VERSION = 1
 
@@ -171,7 +171,7 @@ class _Document:
 
 
 def _port(value: object) -> Plain | None:
-    """The port that a value is, as :mod:`ports_entries` has it; the reader of ``ports.toml`` checks how large it is."""
+    """The port that a value is, as :mod:`entries` has it; the reader of ``ports.toml`` checks how large it is."""
     if isinstance(value, int) and not isinstance(value, bool):
         return value if abs(value) < 10**9 else None
     if isinstance(value, str) and _PORT.fullmatch(value):

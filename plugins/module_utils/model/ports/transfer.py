@@ -13,9 +13,13 @@ import posixpath
 import re
 from typing import Any
 
-from . import ports_entries, ports_env, ports_file, ports_json, registry
-from .errors import ERROR, WARNING, Finding, TetraError, at
-from .ports_entries import Remarks
+from ..errors import ERROR, WARNING, Finding, TetraError, at
+from . import entries as ports_entries
+from . import env_form as ports_env
+from . import file as ports_file
+from . import json_form as ports_json
+from . import registry
+from .entries import Remarks
 from .registry import PortValue, Registry
 
 TOML, JSON, ENV, PORTS_ENV = FORMS = ("toml", "json", "env", "ports.env")
@@ -131,7 +135,7 @@ def merge(into: Registry, other: Registry) -> tuple[dict[str, Any], list[Finding
 
     :param into: the registry of a host. It is only added to.
     :param other: what comes in.
-    :returns: the changes as :func:`ports_edit.edit` takes them, without sections that stay as they are; and all
+    :returns: the changes as :func:`edit.edit` takes them, without sections that stay as they are; and all
         conflicts, as errors with the line and column of ``other``, their ``file`` empty. Where there is one, there are
         no changes.
     """

@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Collection, Iterable
 
-from . import units
+from .. import units
 
 
 def parse(text: str) -> frozenset[int]:

@@ -13,10 +13,11 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from . import ports_file, registry
-from .errors import TetraError
+from ..errors import TetraError
+from ..release import MAIN_PORT
+from . import file as ports_file
+from . import registry
 from .registry import PortValue
-from .release import MAIN_PORT
 
 EVERY_ADDRESS = ("", "0.0.0.0", "::")
 

@@ -14,10 +14,11 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple, Union
 
-from . import ports_file, registry
-from .errors import ERROR, Finding, TetraError
+from ..errors import ERROR, Finding, TetraError
+from ..toml_edit import Path
+from . import file as ports_file
+from . import registry
 from .registry import Registry
-from .toml_edit import Path
 
 PORTS = "ports"
 RANGES = "port_ranges"

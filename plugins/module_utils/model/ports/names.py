@@ -8,12 +8,14 @@ import dataclasses
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from . import port_space, ports_conflicts, units
+from .. import units
+from ..errors import INVALID, REFUSED, TetraError
+from . import conflicts as ports_conflicts
 from . import registry as words
-from .errors import INVALID, REFUSED, TetraError
-from .port_space import HostPorts, Space
-from .ports_conflicts import Conflict
+from . import space as port_space
+from .conflicts import Conflict
 from .registry import PortValue, Registry
+from .space import HostPorts, Space
 
 AUTO = "auto"
 ABSENT = "absent"
@@ -41,7 +43,7 @@ class Wanted:
 
 
 def changes(wanted: Wanted, known: HostPorts, host: str) -> dict[str, Any]:
-    """The changes that make a registry say what is wanted, as ``ports_edit.edit`` takes them.
+    """The changes that make a registry say what is wanted, as ``edit.edit`` takes them.
 
     A plain name may be that of a program of somebody else, so a stated port is not asked for listeners; a chosen one
     is free of them.

@@ -17,9 +17,10 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from . import ports_file, registry
-from .errors import ERROR, WARNING
-from .ports_entries import ALLOCATION, PORTS, RANGES, RESERVED, Entry, Plain, Remarks, wrong_identity
+from ..errors import ERROR, WARNING
+from . import file as ports_file
+from . import registry
+from .entries import ALLOCATION, PORTS, RANGES, RESERVED, Entry, Plain, Remarks, wrong_identity
 
 _WORDS = {PORTS: "port", RANGES: "range", RESERVED: "reserved", ALLOCATION: "allocation"}
 _SECTIONS = {word: section for section, word in _WORDS.items()}

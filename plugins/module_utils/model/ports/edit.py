@@ -11,11 +11,13 @@ import collections
 from collections.abc import Callable, Container, Iterable, Mapping
 from typing import Any, TypeVar
 
-from . import ports_file, registry, toml_text, units
-from .errors import TetraError
+from .. import toml_text, units
+from ..errors import TetraError
+from ..toml_edit import Editor
+from ..toml_text import Document
+from . import file as ports_file
+from . import registry
 from .registry import PortValue, Registry
-from .toml_edit import Editor
-from .toml_text import Document
 
 _T = TypeVar("_T")
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from . import units
+from .. import units
 
 MAXIMUM_TEXT = 4 * 1024 * 1024
 _DEEPEST = 30

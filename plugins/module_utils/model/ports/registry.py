@@ -15,8 +15,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Union
 
-from . import units
-from .errors import Finding, TetraError
+from .. import units
+from ..errors import Finding, TetraError
 
 PortValue = Union[int, str]
 

@@ -16,10 +16,12 @@ import functools
 import re
 from typing import Any
 
-from . import ports_conflicts, registry, toml_text, units
-from .errors import ERROR, WARNING, Finding, TetraError
+from .. import toml_text, units
+from ..errors import ERROR, WARNING, Finding, TetraError
+from ..toml_text import Document, Element, Pair
+from . import conflicts as ports_conflicts
+from . import registry
 from .registry import PortValue, Registry
-from .toml_text import Document, Element, Pair
 
 BARE = re.compile(r"[A-Za-z0-9_-]+\Z")
 """A name that may stand in a registry."""
