@@ -11,7 +11,6 @@ array or as words in a string. What is wrong becomes a finding; the rest of the 
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import functools
 import re
 from typing import Any
@@ -100,8 +99,8 @@ class _Reader:
         for item in self._document.statements:
             section = item.path[0]
             if section not in seen and section != toml_text.UNREADABLE:
-                near = difflib.get_close_matches(section, _SECTIONS, 1)
-                hint = f"did you mean {near[0]}?" if near else f"sections are {', '.join(_SECTIONS)}"
+                near = units.nearest(section, _SECTIONS)
+                hint = f"did you mean {near}?" if near else f"sections are {', '.join(_SECTIONS)}"
                 self._find(WARNING, "unknown-section", item, f"nothing reads the section {section!r}", hint)
             seen.add(section)
 
@@ -218,8 +217,8 @@ class _Reader:
             self._find(ERROR, "not-a-truth-value", pair, message, "write true or false")
 
     def _remark_unknown(self, pair: Pair, known: tuple[str, ...]) -> None:
-        near = difflib.get_close_matches(pair.path[-1], known, 1)
-        hint = f"did you mean {near[0]}?" if near else "remove it, or move it to its section"
+        near = units.nearest(pair.path[-1], known)
+        hint = f"did you mean {near}?" if near else "remove it, or move it to its section"
         self._find(WARNING, "unknown-key", pair, f"nothing reads {'.'.join(pair.path)}", hint)
 
     def _bounds(self) -> tuple[int, int]:
