@@ -4,11 +4,13 @@
 
 from __future__ import annotations
 
+import collections
 import json
 import os
 import shutil
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 from ansible_collections.tetra.platform.plugins.module_utils.host import registry, store
@@ -52,7 +54,9 @@ def test_64_processes_that_allocate_on_one_host_get_128_ports(tmp_path):
     for one in running:
         one.stdin.write("go\n")
         one.stdin.flush()
+    begun = time.monotonic()
     answers = [one.communicate()[0] for one in running]
+    print(f"{PROCESSES} processes, {2 * PROCESSES} ports: {time.monotonic() - begun:.1f} s")
     assert [one.returncode for one in running] == [0] * PROCESSES
     given = {name: port for answer in answers for name, port in json.loads(answer).items()}
     assert len(set(given.values())) == len(given) == 2 * PROCESSES
@@ -94,6 +98,7 @@ def test_8_controllers_for_one_environment_leave_the_ports_of_one_release(fleet)
     controllers = Controllers(fleet)
     runs = controllers.push()
     outcomes = [run.outcome for run in runs]
+    print(f"{CONTROLLERS} controllers at once: {dict(collections.Counter(outcomes))}")
     assert set(outcomes) <= {"applied", "refused", "unchanged"}, [run.output for run in runs]
     assert "applied" in outcomes
     observed = fleet.status("dev")["dev-1"]
