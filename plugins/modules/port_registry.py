@@ -29,7 +29,7 @@ options:
     type: dict
     default: {}
   reserved:
-    description: Category to a list of ports that are never given out; an empty list removes the category.
+    description: Category to a list of ports that are never given out; V(absent) removes the category.
     type: dict
     default: {}
   exclusive:
@@ -111,6 +111,11 @@ findings:
   returned: success
   type: list
   elements: dict
+warnings:
+  description: Who listens already on a port that was given to a plain name; it may be the program that the name means.
+  returned: success
+  type: list
+  elements: str
 """
 
 from ansible_collections.tetra.platform.plugins.module_utils import bridge

@@ -23,7 +23,7 @@ from ansible_collections.tetra.platform.plugins.module_utils.host import (
     store,
     transactions,
 )
-from ansible_collections.tetra.platform.plugins.module_utils.host.operations import deployment, preparation
+from ansible_collections.tetra.platform.plugins.module_utils.host.operations import deployment, ports, preparation
 from ansible_collections.tetra.platform.plugins.module_utils.host.scope import open_scope
 from ansible_collections.tetra.platform.plugins.module_utils.host.supervisors import supervisord
 from ansible_collections.tetra.platform.plugins.module_utils.model import health, pack, plan, release, transaction
@@ -163,6 +163,16 @@ def test_a_port_that_a_service_leaves_is_held_until_the_release_is_confirmed_and
     assert registered(moved) == (
         {"worker": 28303}, {"28301": ("acme/dev/worker", False), "28302/udp": ("acme/dev/worker/dns", False)},
     )  # fmt: skip
+
+
+def test_the_ports_of_an_open_transaction_are_not_moved(moved):
+    engine.activate(moved, LATER)
+    registry.change(moved.home.root, {"reserved": {"mine": [28303]}})
+    request = {"tetra_dir": moved.home.root, "resolve": "reallocate", "check": False}
+    with pytest.raises(TetraError, match=f"transaction {LATER} of acme/dev is probing, so its ports stay"):
+        ports.port_registry(request)
+    engine.confirm(moved, LATER)
+    assert ports.port_registry(request)["changed"] is True
 
 
 @pytest.mark.parametrize("activated", [False, True])

@@ -543,6 +543,24 @@ def test_a_port_of_an_environment_goes_only_when_no_release_has_it(tetra_dir, fi
         operate(tetra_dir, ports={"acme/dev/old": 4300})
 
 
+def test_who_listens_already_on_a_port_that_gets_a_name_is_told_once(tetra_dir, file):
+    with socket.create_server(("127.0.9.1", 0)) as server:
+        port = server.getsockname()[1]
+        told = operate(tetra_dir, ports={"gate": port, "dns": f"{port}/udp"})["warnings"]
+        assert operate(tetra_dir, ports={"gate": port})["warnings"] == []
+    (text,) = told
+    assert text.startswith(f"port {port} of gate: ")
+    assert f"(pid {os.getpid()}) listens on 127.0.9.1:{port}" in text
+
+
+@pytest.mark.parametrize("owner", ["Acme/dev", "acme/my_env"])
+def test_a_port_of_an_environment_that_cannot_be_is_taken_out_and_moved(tetra_dir, file, owner):
+    registry.change(tetra_dir, {"owned": {owner: {"a": 4300, "b": 22}}})
+    assert operate(tetra_dir, resolve="reallocate")["findings"] == []
+    operate(tetra_dir, ports={f"{owner}/a": "absent", f"{owner}/b": "absent"})
+    assert registry.load(tetra_dir).registry.owned == {}
+
+
 def test_the_kernel_of_a_machine_without_our_systemd_is_left_alone(tetra_dir, file):
     before = Path(kernel_ports.RESERVED).read_text()
     operate(tetra_dir, ports={"high": 40123})

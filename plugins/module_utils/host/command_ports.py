@@ -158,7 +158,8 @@ def _change(home: Home, check: bool, **request: Any) -> Answer:
     result = ports.port_registry({"tetra_dir": home.root, "check": check, **request})
     before, after = (result["diff"][side].splitlines() for side in ("before", "after"))
     diff = difflib.unified_diff(before, after, "ports.toml", "ports.toml", lineterm="", n=0)
-    return Answer(result, "\n".join(map(table.printable, diff)) or "nothing changes")
+    lines = [*diff, *(f"note: {warning}" for warning in result["warnings"])]
+    return Answer(result, "\n".join(map(table.printable, lines)) or "nothing changes")
 
 
 def _rows(rows: list[list[str]], nothing: str) -> str:

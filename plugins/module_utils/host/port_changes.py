@@ -10,7 +10,7 @@ import socket
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
-from ..model import units
+from ..model import transaction, units
 from ..model.errors import ERROR, REFUSED, TetraError, raise_on_errors
 from ..model.ports import discovery as ports_discovery
 from ..model.ports import names as port_names
@@ -20,8 +20,8 @@ from ..model.ports.names import ABSENT, Wanted
 from ..model.ports.registry import PortValue
 from ..model.ports.space import HostPorts
 from ..model.release import ports_of
-from . import listeners, port_scan, registry, settings, store
-from .layout import Home
+from . import listeners, port_scan, registry, settings, store, transactions
+from .layout import Environment, Home
 
 _T = TypeVar("_T")
 
@@ -57,10 +57,28 @@ def _changing(request: Mapping[str, Any], now: HostPorts) -> registry.Decide:
         named = dataclasses.replace(wanted, names={**adopted, **wanted.names})
         changes = port_names.changes(named, known, socket.gethostname())
         owned = changes.get("owned", {})
+        _check_settled(home, owned)
         owners = {*owned, *gone}
         return {**changes, "owned": {owner: {**owned.get(owner, {}), **gone.get(owner, {})} for owner in owners}}
 
     return decide
+
+
+def _check_settled(home: Home, owners: Iterable[str]) -> None:
+    """Refuse to move ports of an environment whose transaction may have to go back to them."""
+    for owner in owners:
+        environment = _environment(home, owner)
+        for found in transactions.in_states(environment, transaction.OPEN) if environment else ():
+            raise TetraError(f"transaction {found.identity} of {owner} is {found.state}, so its ports stay",
+                             hint="it ends by itself when its lease is over; then run again", code=REFUSED)
+
+
+def _environment(home: Home, owner: str) -> Environment | None:
+    """The environment of an owner; None for one that somebody wrote by hand and that no environment can be called."""
+    try:
+        return home.environment(*owner.split("/"))
+    except TetraError:
+        return None
 
 
 def _gone(home: Home, given: Mapping[str, Any]) -> dict[str, dict[str, None]]:
@@ -74,9 +92,9 @@ def _gone(home: Home, given: Mapping[str, Any]) -> dict[str, dict[str, None]]:
         if not owner or value != ABSENT:
             raise TetraError(f"port {identity}: ports of environments come with their releases",
                              hint="push, or pin the port in ports.toml of the organization; absent takes one out")
-        environment = home.environment(*owner.split("/"))
-        current = store.current(environment)
-        if current and key in ports_of(store.manifest(environment, current)):
+        environment = _environment(home, owner)
+        current = store.current(environment) if environment else None
+        if environment and current and key in ports_of(store.manifest(environment, current)):
             raise TetraError(f"port {identity}: the release that {owner} runs has it", code=REFUSED,
                              hint="take the service out of the organization and push")
         gone.setdefault(owner, {})[key] = None

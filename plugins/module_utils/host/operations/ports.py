@@ -11,6 +11,8 @@ from typing import Any
 
 from ...model.errors import TetraError
 from ...model.ports import conflicts as ports_conflicts
+from ...model.ports import holder
+from ...model.ports import registry as words
 from ...model.ports import transfer as ports_transfer
 from ...model.ports.registry import Registry
 from ...model.ports.space import HostPorts
@@ -29,7 +31,7 @@ def port_registry(request: Mapping[str, Any]) -> dict[str, Any]:
         whose ports get the names that are proposed, none of them for what listens; ``check``: write nothing. ``ports``
         may also have ``org/env/service`` with ``absent``, where no release of the environment has that port any more.
     :returns: ``changed``, ``diff`` with the text ``before`` and ``after``, ``ports``, ``ranges`` and ``reserved`` as
-        they are then, and ``findings``.
+        they are then, ``findings``, and ``warnings``: who listens already on a port that was given to a plain name.
     :raises TetraError: listing every port that cannot be had, or saying why the file cannot be changed.
     """
     path = request.get("path") or registry_file.default_path(request["tetra_dir"])
@@ -49,7 +51,15 @@ def port_registry(request: Mapping[str, Any]) -> dict[str, Any]:
         "ranges": _ranges(update.registry),
         "reserved": _reserved(update.registry),
         "findings": _findings(path, dataclasses.replace(now, registry=update.registry)),
+        "warnings": _met(update, now),
     }
+
+
+def _met(update: registry_file.Update, now: HostPorts) -> list[str]:
+    """Who listens already on ports that were given to plain names; it may well be the program that a name means."""
+    new = {value: name for name, value in update.registry.names.items() if update.said.names.get(name) != value}
+    holders = ((words.value_of(one["port"], one["protocol"]), one) for one in now.listeners)
+    return [f"port {value} of {new[value]}: {holder.text(one)}" for value, one in holders if value in new]
 
 
 def port_registry_info(request: Mapping[str, Any]) -> dict[str, Any]:
