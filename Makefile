@@ -5,12 +5,13 @@
 PYTHON ?= python3
 export PYTHON
 
-.PHONY: help setup demo demo-down test lint unit integration system scenarios benchmark clean
+.PHONY: help setup demo demo-down test test-long lint unit integration system scenarios benchmark clean
 
 help:
 	@echo 'make demo         promote an example organization from dev to staging on this machine; demo-down ends it'
 	@echo 'make setup        make .venv and link the collection, so that ansible-playbook works from this clone'
 	@echo 'make test         every test; lint, unit, integration, system, scenarios and benchmark run their part'
+	@echo 'make test-long    the system tests with every point at which a host can be killed'
 	@echo 'make clean        remove what the other targets made (not the running demo: see demo-down)'
 
 setup:
@@ -25,6 +26,10 @@ demo-down: setup
 test lint unit integration system scenarios benchmark:
 	@tools/setup dev
 	@.venv/bin/python tests/run $@
+
+test-long:
+	@tools/setup dev
+	@TETRA_LONG=1 .venv/bin/python tests/run system
 
 clean:
 	@tools/clean

@@ -25,6 +25,9 @@ from ansible_collections.tetra.platform.plugins.module_utils.model import transa
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 HOSTS = ("dev-1", "staging-1", "staging-2")
+LONG = bool(os.environ.get("TETRA_LONG"))
+"""Whether every case is tried that only takes time; ``make test-long`` asks for it."""
+
 _ENVIRONMENTS = ("dev", "staging", "prod")
 
 

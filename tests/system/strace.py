@@ -36,13 +36,15 @@ class Point(NamedTuple):
     text: str
 
 
-def points(command: Sequence[str], folder: Path, log: Path) -> list[Point]:
+def points(command: Sequence[str], folder: Path, log: Path, data: str = "") -> list[Point]:
     """The calls with which a program changes files below a folder, in their order.
 
     :param log: where strace may write.
+    :param data: what the program reads from its standard input.
     """
     packages.ensure({"strace": "strace"}, "points at which a run is killed")
-    done = _strace(command, ["-o", os.fspath(log), "-y", "-s", "0", "-e", f"trace={','.join(CHANGING)}"])
+    done = _strace(command, ["-o", os.fspath(log), "-y", "-s", "0", "-e", f"trace={','.join(CHANGING)}"],
+                   data)
     assert done.returncode == 0, done.stderr
     count: dict[str, int] = collections.Counter()
     found = []
@@ -54,20 +56,23 @@ def points(command: Sequence[str], folder: Path, log: Path) -> list[Point]:
     return found
 
 
-def killed_at(command: Sequence[str], point: Point) -> subprocess.CompletedProcess[str]:
+def killed_at(command: Sequence[str], point: Point, data: str = "") -> subprocess.CompletedProcess[str]:
     """Run a program that is killed when it makes a call."""
-    return _inject(command, point, "signal=KILL")
+    return _inject(command, point, "signal=KILL", data)
 
 
-def failing_at(command: Sequence[str], point: Point, error: str) -> subprocess.CompletedProcess[str]:
+def failing_at(
+    command: Sequence[str], point: Point, error: str, data: str = ""
+) -> subprocess.CompletedProcess[str]:
     """Run a program to which the kernel answers one call with an error, like ``ENOSPC``."""
-    return _inject(command, point, f"error={error}")
+    return _inject(command, point, f"error={error}", data)
 
 
-def _inject(command: Sequence[str], point: Point, what: str) -> subprocess.CompletedProcess[str]:
+def _inject(command: Sequence[str], point: Point, what: str, data: str) -> subprocess.CompletedProcess[str]:
     return _strace(command, ["-o", os.devnull, "-e", f"trace={point.call}",
-                             "-e", f"inject={point.call}:{what}:when={point.number}"])
+                             "-e", f"inject={point.call}:{what}:when={point.number}"], data)
 
 
-def _strace(command: Sequence[str], options: Sequence[str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(["strace", *options, *command], capture_output=True, text=True, check=False, timeout=60)
+def _strace(command: Sequence[str], options: Sequence[str], data: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["strace", *options, *command], input=data, capture_output=True, text=True, check=False,
+                          timeout=60)
