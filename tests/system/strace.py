@@ -25,6 +25,7 @@ Opening is not among them: how often it happens depends on the other processes, 
 there leaves is what one at the call before leaves.
 """
 
+_PATH = re.compile(r'[<"](/[^>"]*)[>"]')
 _CALL = re.compile(r"^(?:\d+\s+)?(\w+)\((.*)", re.MULTILINE)
 
 
@@ -37,7 +38,12 @@ class Point(NamedTuple):
 
 
 def points(command: Sequence[str], folder: Path, log: Path, data: str = "") -> list[Point]:
-    """The calls with which a program changes files below a folder, in their order.
+    """The calls with which a program changes files below a folder, in their order; see :func:`calls`."""
+    return [point for point in calls(command, log, data) if os.fspath(folder) in point.text]
+
+
+def calls(command: Sequence[str], log: Path, data: str = "") -> list[Point]:
+    """All calls of a program that change files, in their order.
 
     :param log: where strace may write.
     :param data: what the program reads from its standard input.
@@ -51,9 +57,29 @@ def points(command: Sequence[str], folder: Path, log: Path, data: str = "") -> l
     for match in _CALL.finditer(log.read_text(errors="replace")):
         call, text = match.groups()
         count[call] += 1
-        if os.fspath(folder) in text:
-            found.append(Point(call, count[call], text))
+        found.append(Point(call, count[call], text))
     return found
+
+
+def unsynced(found: Sequence[Point], folder: Path) -> list[str]:
+    """Where a loss of power could take what was written: files renamed before they were synced, folders never synced.
+
+    :param found: all calls of a run, as :func:`calls` gives them; only those below ``folder`` count.
+    """
+    dirty: set[str] = set()
+    folders: set[str] = set()
+    problems = []
+    for point in found:
+        paths = [path for path in _PATH.findall(point.text.rpartition(" = ")[0]) if path.startswith(os.fspath(folder))]
+        if point.call in ("write", "pwrite64", "ftruncate"):
+            dirty.update(paths)
+        elif point.call in ("fsync", "fdatasync"):
+            dirty.difference_update(paths)
+            folders.difference_update(paths)
+        elif point.call.startswith("rename") and paths:
+            problems += [f"{paths[0]} was renamed before it was synced"] if paths[0] in dirty else []
+            folders.update(map(os.path.dirname, paths))
+    return [*problems, *(f"{path} was not synced after a rename" for path in sorted(folders))]
 
 
 def killed_at(command: Sequence[str], point: Point, data: str = "") -> subprocess.CompletedProcess[str]:

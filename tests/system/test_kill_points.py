@@ -157,6 +157,22 @@ def host(tmp_path):
         made.down()
 
 
+def test_what_is_answered_is_on_the_disk_in_the_right_order(host, tmp_path):
+    root = Path(host.scope.home.root)
+    for step in STEPS:
+        *before, last = host.requests(step)
+        host.run(before)
+        found = strace.calls(host.command, tmp_path / "log", last)
+        assert strace.unsynced(found, root) == [], step
+        below = [number for number, point in enumerate(found) if os.fspath(root) in point.text]
+        answers = [number for number, point in enumerate(found) if point.call == "write" and point.text[:2] == "1<"]
+        assert len(answers) == 1, step
+        assert below[-1] < answers[0], step
+        journal = [number for number in below if "journal.jsonl" in found[number].text]
+        assert ("fsync" in {found[number].call for number in journal}) == (step in ("confirmed", "rolled_back")), step
+        host.settle()
+
+
 @pytest.mark.parametrize("step", STEPS)
 def test_whatever_call_is_the_last_the_host_ends_old_or_new_and_goes_on(host, tmp_path, step):
     *before, last = host.requests(step)
