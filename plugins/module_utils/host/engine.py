@@ -361,15 +361,13 @@ def _finish_confirmed(scope: Scope, found: Transaction) -> None:
 
 def _give_up_ports(scope: Scope, record: Mapping[str, Any]) -> None:
     """Free the ports that the release before had and this one has not."""
-    # What cannot be freed stays reserved, which harms nobody; the release runs and is confirmed in any case.
-    with contextlib.suppress(TetraError, OSError):
-        after = running.ports(scope, record["to"])
-        gone = [key for key in running.ports(scope, record["from"]) if key not in after]
-        if gone or record["ports_before"]:
-            # A host that goes forward does not wait until the registry is loaded.
-            from . import reservations
+    after = running.ports(scope, record["to"])
+    gone = [key for key in running.ports(scope, record["from"]) if key not in after]
+    if gone or record["ports_before"]:
+        # A host that goes forward does not wait until the registry is loaded.
+        from . import reservations
 
-            reservations.settle(scope, gone)
+        reservations.settle(scope, gone)
 
 
 def retain(scope: Scope, keep: int) -> None:
