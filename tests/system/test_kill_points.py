@@ -44,7 +44,9 @@ export KEY=${secret:KEY}
 """
 WORKER = "TSM_COMMAND='sleep 600'\nTSM_PORT=auto\nTSM_MIN_HEALTHY=0s\n"
 # The release that goes out has another page, another port, and a service less or more.
-PORTS = {"a": {"api": 28411}, "b": {"api": 28412, "worker": 28413}}
+# Several workers may do this at once.
+_FIRST = 20000 + os.getpid() % 2000 * 4
+PORTS = {"a": {"api": _FIRST}, "b": {"api": _FIRST + 1, "worker": _FIRST + 2}}
 STEPS = {
     "staged": ["staged"],
     "active": ["staged", "active"],
