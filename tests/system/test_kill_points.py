@@ -205,6 +205,7 @@ def test_whatever_goes_wrong_at_whatever_call_the_host_ends_old_or_new_and_goes_
         *before, last = host.requests(step)
         host.run(before)
         done += fault(host, point, last)
+        assert store.current(host.scope.environment) in {old, *host.releases.values()}, (step, point)
         host.settle()
         # A step that was not stopped may have come to its end.
         may_end = step == "confirmed" or fault is refused
