@@ -165,6 +165,20 @@ def test_a_port_that_a_service_leaves_is_held_until_the_release_is_confirmed_and
     )  # fmt: skip
 
 
+def test_what_could_not_be_given_back_is_told_and_given_back_before_the_next_transaction(moved):
+    file = Path(moved.home.config, "ports.toml")
+    engine.activate(moved, LATER)
+    text = file.read_bytes()
+    file.write_bytes(b"\xff")
+    assert engine.revert(moved, LATER, engine.Cause("a test", verdict=False))["state"] == transaction.ROLLBACK_FAILED
+    assert file.read_bytes() == b"\xff"
+    file.write_bytes(text)
+    assert registered(moved)[0] == {"worker": 28303, "worker/dns": "28302/udp"}
+    with engine.locked(moved):
+        engine.settle(moved)
+    assert registered(moved)[0] == {"worker": 28301, "worker/dns": "28302/udp"}
+
+
 def test_the_ports_of_an_open_transaction_are_not_moved(moved):
     engine.activate(moved, LATER)
     registry.change(moved.home.root, {"reserved": {"mine": [28303]}})

@@ -67,12 +67,6 @@ def _told(scope: Scope) -> bool:
     return damage is None and (confirmed[-1:] or [None])[0] == store.current(scope.environment)
 
 
-def _failure_was_told(scope: Scope) -> bool:
-    """Whether the last transaction says that the way back did not succeed in all."""
-    ended = [record for record in journal.read(scope.environment) if record["kind"] == "transaction"]
-    return bool(ended) and ended[-1]["outcome"] == transaction.ROLLBACK_FAILED and bool(ended[-1]["detail"])
-
-
 def _private(root: Path, secret: str) -> bool:
     for folder, _folders, names in os.walk(root):
         for name in names:
@@ -89,5 +83,5 @@ def _ports(scope: Scope) -> bool:
     owned = known.registry.owned.get(f"{scope.org}/{scope.env}", {})
     here = running.ports(scope, store.current(scope.environment))
     staged = transactions.in_states(scope.environment, (transaction.STAGED,))
-    agree = owned == here or bool(staged) or _failure_was_told(scope)
+    agree = owned == here or bool(staged)
     return agree and not known.registry.findings and not conflicts.live(known)

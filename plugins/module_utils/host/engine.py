@@ -171,6 +171,7 @@ def settle(scope: Scope) -> None:
             begin_revert(scope, found.identity)
             _finish_revert(scope, transactions.load(scope.environment, found.identity), EXPIRED)
     _sweep_deadmen(scope)
+    _try_ports_again(scope)
     ended = (transaction.CONFIRMED, transaction.ROLLED_BACK, transaction.ROLLBACK_FAILED)
     written = {record.get("transaction") for record in journal.read(scope.environment)}
     for identity, state in transactions.states(scope.environment).items():
@@ -180,6 +181,14 @@ def settle(scope: Scope) -> None:
                 _finish_confirmed(scope, found)
             else:
                 _journal(scope, found, state, Cause("written after an interruption", verdict=False))
+
+
+def _try_ports_again(scope: Scope) -> None:
+    """Put the registry back when the last transaction could not, before another one goes by what it says."""
+    ended = [record for record in journal.read(scope.environment) if record["kind"] == "transaction"]
+    last = ended[-1]["transaction"] if ended else ""
+    if transactions.states(scope.environment).get(last) == transaction.ROLLBACK_FAILED:
+        _restore_ports(scope, transactions.load(scope.environment, last).record)
 
 
 def _sweep_deadmen(scope: Scope) -> None:
