@@ -129,7 +129,7 @@ def test_a_killed_promotion_is_taken_back_by_the_hosts_alone(promoted, moment):
     wanted = "probing" if moment == "before confirm" else moment
     found: list[str] = []
     # Both hosts pass through a state at nearly the same time, and some last for a few milliseconds only.
-    for attempt in range(8):
+    for attempt in range(16):
         found += killed_and_back(promoted, moment, attempt)
         if found.count(wanted) >= HITS:
             break
