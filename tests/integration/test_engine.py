@@ -179,6 +179,26 @@ def test_what_could_not_be_given_back_is_told_and_given_back_before_the_next_tra
     assert registered(moved)[0] == {"worker": 28301, "worker/dns": "28302/udp"}
 
 
+@pytest.mark.parametrize("interrupted", ["staged", "confirmed"])
+def test_what_is_given_back_late_takes_nothing_from_a_later_transaction(moved, tmp_path, interrupted):
+    file = Path(moved.home.config, "ports.toml")
+    engine.activate(moved, LATER)
+    text = file.read_bytes()
+    file.write_bytes(b"\xff")
+    engine.revert(moved, LATER, engine.Cause("a test", verdict=False))
+    file.write_bytes(text)
+    last = "20260101t140000-0123abcd"
+    stage(moved, tmp_path / "acme", last, PORTED.replace("sleep 600", "sleep 601"), LEASE,
+          {"worker": 28305, "worker/dns": "28302/udp"})
+    if interrupted == "confirmed":
+        # It was confirmed, and its run was killed before it could say so in the journal.
+        engine.activate(moved, last)
+        transactions.move(moved.environment, last, transaction.PROBING, transaction.CONFIRMED)
+    with engine.locked(moved):
+        engine.settle(moved)
+    assert registered(moved)[0] == {"worker": 28305, "worker/dns": "28302/udp"}
+
+
 def test_the_ports_of_an_open_transaction_are_not_moved(moved):
     engine.activate(moved, LATER)
     registry.change(moved.home.root, {"reserved": {"mine": [28303]}})

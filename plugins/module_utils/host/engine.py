@@ -171,7 +171,6 @@ def settle(scope: Scope) -> None:
             begin_revert(scope, found.identity)
             _finish_revert(scope, transactions.load(scope.environment, found.identity), EXPIRED)
     _sweep_deadmen(scope)
-    _try_ports_again(scope)
     ended = (transaction.CONFIRMED, transaction.ROLLED_BACK, transaction.ROLLBACK_FAILED)
     written = {record.get("transaction") for record in journal.read(scope.environment)}
     for identity, state in transactions.states(scope.environment).items():
@@ -181,10 +180,14 @@ def settle(scope: Scope) -> None:
                 _finish_confirmed(scope, found)
             else:
                 _journal(scope, found, state, Cause("written after an interruption", verdict=False))
+    _try_ports_again(scope)
 
 
 def _try_ports_again(scope: Scope) -> None:
     """Put the registry back when the last transaction could not, before another one goes by what it says."""
+    if transactions.in_states(scope.environment, (transaction.STAGED, *transaction.OPEN)):
+        # What it has reserved since counts; it was staged after the registry had been put back.
+        return
     ended = [record for record in journal.read(scope.environment) if record["kind"] == "transaction"]
     last = ended[-1]["transaction"] if ended else ""
     if transactions.states(scope.environment).get(last) == transaction.ROLLBACK_FAILED:
