@@ -264,7 +264,8 @@ def _silence(home: Home) -> list[str]:
 
 def _list(home: Home, options: argparse.Namespace) -> Answer:
     services, problems = _looked_at(home, _chosen(home, options, ["all"]), _seen)
-    return Answer({"services": services}, _rows(listing.services(services), "no service runs here yet"), problems)
+    text = table.or_nothing(listing.services(services), "no service runs here yet")
+    return Answer({"services": services}, text, problems)
 
 
 def _seen(scope: Scope) -> dict[str, Any]:
@@ -275,7 +276,8 @@ def _seen(scope: Scope) -> dict[str, Any]:
 def _status(home: Home, options: argparse.Namespace) -> Answer:
     chosen = _chosen(home, options, options.services or ["all"])
     services, problems = _looked_at(home, chosen, _checked)
-    return Answer({"services": services}, _rows(listing.health(services), "no service runs here yet"), problems)
+    text = table.or_nothing(listing.health(services), "no service runs here yet")
+    return Answer({"services": services}, text, problems)
 
 
 def _checked(scope: Scope) -> dict[str, Any]:
@@ -285,10 +287,6 @@ def _checked(scope: Scope) -> dict[str, Any]:
 
 def _request(home: Home, org: str, env: str) -> dict[str, Any]:
     return {"tetra_dir": home.root, "org": org, "env": env}
-
-
-def _rows(rows: list[list[str]], nothing: str) -> str:
-    return table.table(rows) if len(rows) > 1 else nothing
 
 
 def _logs(home: Home, options: argparse.Namespace) -> Answer:
@@ -357,7 +355,7 @@ def _change(home: Home, options: argparse.Namespace, state: str) -> Answer:
         f"{listing.path(one)} is {one['state']}; tsm logs {listing.path(one)} may say why"
         for one in services if one["running"] == (state == "stopped")
     ]  # fmt: skip
-    return Answer({"services": services}, _rows(listing.changes(services), ""), problems)
+    return Answer({"services": services}, table.or_nothing(listing.changes(services), ""), problems)
 
 
 def _ports(home: Home, options: argparse.Namespace) -> Answer:
@@ -374,7 +372,8 @@ def _history(home: Home, options: argparse.Namespace) -> Answer:
             problems.append(f"{environment.org}/{environment.env}: the journal cannot be trusted from record "
                             f"{damage.seq} on; tsm doctor says more")
     newest = sorted(found, key=lambda one: (one["time"], one["transaction"]), reverse=True)[: options.lines]
-    return Answer({"transactions": newest}, _rows(listing.history(newest), "nothing has happened yet"), problems)
+    text = table.or_nothing(listing.history(newest), "nothing has happened yet")
+    return Answer({"transactions": newest}, text, problems)
 
 
 def _ended(environment: Environment, record: Mapping[str, Any]) -> dict[str, Any]:

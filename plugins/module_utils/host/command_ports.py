@@ -8,7 +8,7 @@ import argparse
 import difflib
 import os
 from collections.abc import Callable, Collection, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..model import listing, table, transaction, units
 from ..model.errors import REFUSED, TetraError
@@ -57,9 +57,14 @@ def carry_out(home: Home, options: argparse.Namespace, places: Collection[str] |
         near = units.nearest(action, _ACTIONS)
         raise TetraError(f'"{action}" is nothing that tsm ports does',
                          hint=f"did you mean {near}? tsm ports help shows all" if near else "tsm ports help shows all")
-    if action == "list":
-        return _list(home, arguments, places)
-    return _ACTIONS[action](home, arguments, options.check)
+    return _ACTIONS[action](home, arguments, _Way(options.check, places))
+
+
+class _Way(NamedTuple):
+    """How an action is carried out: whether it only shows what would change, and which environments are shown."""
+
+    check: bool
+    places: Collection[str] | None
 
 
 def _none_of(arguments: list[str], action: str) -> None:
@@ -72,12 +77,12 @@ def _some_of(arguments: list[str], action: str, what: str) -> None:
         raise TetraError(f"tsm ports {action} of which {what}?", hint="tsm ports help shows all")
 
 
-def _list(home: Home, arguments: list[str], places: Collection[str] | None) -> Answer:
+def _list(home: Home, arguments: list[str], way: _Way) -> Answer:
     _none_of(arguments, "list")
     found = ports.port_registry_info({"tetra_dir": home.root})
     rows = [(owner, key, value) for owner, keys in found["ports"]["owned"].items() for key, value in keys.items()
-            if places is None or owner in places]
-    if places is None:
+            if way.places is None or owner in way.places]
+    if way.places is None:
         rows += [("", name, value) for name, value in found["ports"]["plain"].items()]
     by_port: dict[words.PortValue, list[Mapping[str, Any]]] = {}
     for one in found["listeners"]:
@@ -88,29 +93,29 @@ def _list(home: Home, arguments: list[str], places: Collection[str] | None) -> A
     ]
     document = {"ports": registered, **{key: found[key] for key in ("ranges", "reserved", "released", "findings")}}
     remarks = [table.printable(f"{one['severity']}: {one['message']}") for one in found["findings"]]
-    return Answer(document, "\n".join([_rows(listing.ports(registered), _NO_REGISTRY), *remarks]))
+    return Answer(document, "\n".join([table.or_nothing(listing.ports(registered), _NO_REGISTRY), *remarks]))
 
 
-def _check(home: Home, arguments: list[str], _check_only: bool) -> Answer:
+def _check(home: Home, arguments: list[str], _way: _Way) -> Answer:
     _none_of(arguments, "check")
     findings = ports.port_registry_info({"tetra_dir": home.root})["findings"]
     rows = [["SEVERITY", "WHERE", "WHAT", "WHAT TO DO"]]
     for one in findings:
         where = ":".join(str(part) for part in (os.path.basename(one["file"]), one["line"]) if part)
         rows.append([one["severity"], where, one["message"], one["hint"]])
-    return Answer({"findings": findings}, _rows(rows, "nothing is in conflict"),
+    return Answer({"findings": findings}, table.or_nothing(rows, "nothing is in conflict"),
                   code=REFUSED if findings else transaction.UNCHANGED)
 
 
-def _allocate(home: Home, arguments: list[str], check: bool) -> Answer:
+def _allocate(home: Home, arguments: list[str], way: _Way) -> Answer:
     _some_of(arguments, "allocate", "name")
     wanted = {name: value or AUTO for name, _sign, value in (word.partition("=") for word in arguments)}
-    answer = _change(home, check, ports=wanted)
+    answer = _change(home, way.check, ports=wanted)
     rows = [["PORT", "NAME"], *([str(answer.document["ports"][name]), name] for name in wanted)]
     return Answer(answer.document, "\n".join(filter(None, [table.table(rows), answer.text])))
 
 
-def _release(home: Home, arguments: list[str], check: bool) -> Answer:
+def _release(home: Home, arguments: list[str], way: _Way) -> Answer:
     _some_of(arguments, "release", "name")
     known = [identity for identity, _value in registry.load(home.root).registry.identities()]
     for name in arguments:
@@ -118,39 +123,39 @@ def _release(home: Home, arguments: list[str], check: bool) -> Answer:
             near = units.nearest(name, known)
             raise TetraError(f'there is no port of "{name}"',
                              hint=f"did you mean {near}?" if near else "tsm ports shows all")
-    return _change(home, check, ports=dict.fromkeys(arguments, ABSENT))
+    return _change(home, way.check, ports=dict.fromkeys(arguments, ABSENT))
 
 
-def _resolve(home: Home, arguments: list[str], check: bool) -> Answer:
+def _resolve(home: Home, arguments: list[str], way: _Way) -> Answer:
     _none_of(arguments, "resolve")
-    return _change(home, check, resolve=REALLOCATE)
+    return _change(home, way.check, resolve=REALLOCATE)
 
 
-def _export(home: Home, arguments: list[str], _check_only: bool) -> Answer:
+def _export(home: Home, arguments: list[str], _way: _Way) -> Answer:
     _none_of(arguments[1:], "export")
     form = units.one_of(arguments[0] if arguments else "toml", ports_transfer.FORMS)
     text = ports.port_registry_info({"tetra_dir": home.root, "export": form})["text"]
     return Answer({"form": form, "text": text}, text.rstrip("\n"))
 
 
-def _import(home: Home, arguments: list[str], check: bool) -> Answer:
+def _import(home: Home, arguments: list[str], way: _Way) -> Answer:
     _some_of(arguments, "import", "file")
     _none_of(arguments[1:], "import")
-    return _change(home, check, import_from=os.path.abspath(arguments[0]))
+    return _change(home, way.check, import_from=os.path.abspath(arguments[0]))
 
 
-def _scan(home: Home, arguments: list[str], _check_only: bool) -> Answer:
+def _scan(home: Home, arguments: list[str], _way: _Way) -> Answer:
     found = ports.port_registry_info({"tetra_dir": home.root, "scan": list(map(os.path.abspath, arguments))})
     rows = [["PORT", "NAME", "STATE", "SEEN IN"]]
     for one in found["proposals"]:
         seen = [f"{place['file']}:{place['line']}" if place["line"] else place["kind"] for place in one["seen"]]
         more = f" and {len(seen) - 1} more" if len(seen) > 1 else ""
         rows.append([str(one["port"]), one["name"], one["reason"] or one["state"], seen[0] + more])
-    return Answer({"proposals": found["proposals"]}, _rows(rows, "no port is named there"))
+    return Answer({"proposals": found["proposals"]}, table.or_nothing(rows, "no port is named there"))
 
 
-def _adopt(home: Home, arguments: list[str], check: bool) -> Answer:
-    return _change(home, check, adopt=list(map(os.path.abspath, arguments)))
+def _adopt(home: Home, arguments: list[str], way: _Way) -> Answer:
+    return _change(home, way.check, adopt=list(map(os.path.abspath, arguments)))
 
 
 def _change(home: Home, check: bool, **request: Any) -> Answer:
@@ -162,11 +167,8 @@ def _change(home: Home, check: bool, **request: Any) -> Answer:
     return Answer(result, "\n".join(map(table.printable, lines)) or "nothing changes")
 
 
-def _rows(rows: list[list[str]], nothing: str) -> str:
-    return table.table(rows) if len(rows) > 1 else nothing
-
-
-_ACTIONS: Mapping[str, Callable[[Home, list[str], bool], Answer]] = {
+_ACTIONS: Mapping[str, Callable[[Home, list[str], _Way], Answer]] = {
+    "list": _list,
     "check": _check,
     "allocate": _allocate,
     "release": _release,
@@ -175,5 +177,4 @@ _ACTIONS: Mapping[str, Callable[[Home, list[str], bool], Answer]] = {
     "import": _import,
     "scan": _scan,
     "adopt": _adopt,
-    "list": lambda home, arguments, _check_only: _list(home, arguments, None),
 }

@@ -121,9 +121,8 @@ def _supervisor(home: Home, settings: Settings) -> list[Check]:
 
 def _ports(home: Home) -> list[Check]:
     known = port_changes.live(home.root, registry.load(home.root))
-    live = [one.finding("") for one in ports_conflicts.live(known)]
-    found = [*known.registry.findings, *live]
-    checks = [Check("", one.severity, one.message, one.hint or "tsm ports check says where") for one in found]
+    found = ports_conflicts.findings(known, "")
+    checks = [Check("", one.severity, one.message, one.hint) for one in found]
     return checks or [_ok(f"{len(list(known.registry.identities()))} registered, none in conflict")]
 
 

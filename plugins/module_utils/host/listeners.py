@@ -7,7 +7,6 @@ from __future__ import annotations
 from typing import Any
 
 from ..model.errors import TetraError
-from ..model.ports import registry as words
 from ..model.ports.registry import Registry
 from . import running, sockets
 from .layout import Home
@@ -19,7 +18,7 @@ def named(home: Home, said: Registry) -> list[dict[str, Any]]:
 
     :param said: the registry; connections that use a port of it as their own are told as well.
     """
-    found = sockets.listeners({words.number_of(value) for _identity, value in said.identities()})
+    found = sockets.listeners(said.numbers())
     sockets.name_owners(found, _services(home))
     return found
 

@@ -107,7 +107,7 @@ def _last(records: list[dict[str, Any]]) -> dict[str, Any] | None:
 
 def _listeners(scope: Scope, services: Mapping[str, Mapping[str, Any]], said: Registry) -> list[dict[str, Any]]:
     """Who holds ports of this host; what our own services hold is named by its owner."""
-    result = sockets.listeners({number_of(value) for _identity, value in said.identities()})
+    result = sockets.listeners(said.numbers())
     owners = {service["pid"]: f"{scope.org}/{scope.env}/{name}" for name, service in services.items() if service["pid"]}
     sockets.name_owners(result, owners)
     return result

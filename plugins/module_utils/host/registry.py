@@ -17,7 +17,6 @@ from ..model.errors import REFUSED, TetraError
 from ..model.ports import allocation, released
 from ..model.ports import edit as ports_edit
 from ..model.ports import file as ports_file
-from ..model.ports import registry as words
 from ..model.ports.registry import PortValue, Registry
 from ..model.ports.space import HostPorts
 from . import durable, kernel_ports, settings
@@ -76,13 +75,14 @@ def read_text(path: str) -> str:
 
 def _decoded(data: bytes, path: str) -> str:
     try:
-        if b"\0" in data:
-            raise UnicodeDecodeError("utf-8", data, data.index(b"\0"), data.index(b"\0") + 1, "NUL")
-        return data.decode("utf-8")
+        text, wrong = data.decode("utf-8"), data.find(b"\0")
     except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise TetraError(f"{path}:{line}: this is not UTF-8 text (byte {error.start})", hint="save it as UTF-8",
-                         code=REFUSED) from error
+        text, wrong = "", error.start
+    if wrong >= 0:
+        line = data.count(b"\n", 0, wrong) + 1
+        raise TetraError(f"{path}:{line}: this is not UTF-8 text (byte {wrong})", hint="save it as UTF-8",
+                         code=REFUSED)
+    return text
 
 
 def load(tetra_dir: str) -> HostPorts:
@@ -105,7 +105,7 @@ def change(tetra_dir: str, changes: Mapping[str, Any]) -> Registry:
 
     :returns: what the registry says then.
     """
-    return _update(tetra_dir, lambda _known: changes).registry
+    return update(tetra_dir, lambda _known: changes).registry
 
 
 def reserve(tetra_dir: str, owner: str, wanted: Mapping[str, PortValue]) -> Registry:
@@ -122,7 +122,7 @@ def reserve(tetra_dir: str, owner: str, wanted: Mapping[str, PortValue]) -> Regi
         allocation.check_registered(known, owner, wanted, socket.gethostname())
         return {"owned": {owner: dict(wanted)}}
 
-    return _update(tetra_dir, changes, held=True).registry
+    return update(tetra_dir, changes, held=True).registry
 
 
 def settle(tetra_dir: str, owner: str, gone: Iterable[str]) -> None:
@@ -131,21 +131,18 @@ def settle(tetra_dir: str, owner: str, gone: Iterable[str]) -> None:
     :param owner: ``org/env``.
     :param gone: keys.
     """
-    path = default_path(tetra_dir)
-    cooldown = _update(tetra_dir, lambda _known: {"owned": {owner: dict.fromkeys(gone)}}).registry.cooldown
-    with locked(path):
-        before = _read_released(path)
-        _write_released(path, before, released.settled(before, owner, time.time(), cooldown))
+    update(tetra_dir, lambda _known: {"owned": {owner: dict.fromkeys(gone)}}, ended=owner)
 
 
-def _update(tetra_dir: str, decide: Decide, held: bool = False) -> Update:
-    update = update_file(default_path(tetra_dir), decide, held)
-    if update.changed:
-        keep_from_connections(tetra_dir, update.registry)
-    return update
+def update(tetra_dir: str, decide: Decide, held: bool = False, ended: str = "") -> Update:
+    """As :func:`update_file`, of the registry of a host; its kernel is told as well."""
+    result = update_file(default_path(tetra_dir), decide, held, ended)
+    if result.changed:
+        _keep_from_connections(tetra_dir, result.registry)
+    return result
 
 
-def keep_from_connections(tetra_dir: str, said: Registry) -> None:
+def _keep_from_connections(tetra_dir: str, said: Registry) -> None:
     """Have the kernel of a host with systemd leave registered ports to their services.
 
     Others share their machine, and its kernel, with whom it belongs to.
@@ -153,14 +150,15 @@ def keep_from_connections(tetra_dir: str, said: Registry) -> None:
     home = Home(tetra_dir)
     if os.path.exists(settings.path(home)) and settings.load(home).supervisor == "systemd":
         # Where it cannot be done services work without it, and the port is a finding.
-        kernel_ports.follow(home, (words.number_of(value) for _identity, value in said.identities()))
+        kernel_ports.follow(home, said.numbers())
 
 
-def update_file(path: str, decide: Decide, held: bool = False) -> Update:
+def update_file(path: str, decide: Decide, held: bool = False, ended: str = "") -> Update:
     """Change a registry file under its lock, keeping its mode and owner.
 
     :param decide: called while the lock is held.
     :param held: whether a transaction may have to go back to the ports that are given up.
+    :param ended: the environment, ``org/env``, whose transaction has ended, so that nothing is held for it any more.
     :raises TetraError: as ``decide`` and ``model.ports.edit.edit`` do, or when the file cannot be written.
     """
     # A link stays a link: what it names is changed.
@@ -168,16 +166,16 @@ def update_file(path: str, decide: Decide, held: bool = False) -> Update:
     _check_folder(real)
     try:
         with locked(real):
-            update = preview_file(path, decide)
-            if update.changed:
+            made = preview_file(path, decide)
+            if made.changed or ended:
                 # A port is in the one file or in the other at any time, so nobody takes it in between.
-                old = _read_released(real)
-                _write_released(real, old, released.after(old, update.said, update.registry, time.time(), held))
-                _write(real, update.after)
+                _release(real, made, held, ended)
+            if made.changed:
+                _write(real, made.after)
     except OSError as error:
         raise TetraError(f"{path} cannot be written: {error.strerror}", hint="check who may write to its folder",
                          code=REFUSED) from error
-    return update
+    return made
 
 
 def preview_file(path: str, decide: Decide) -> Update:
@@ -211,7 +209,11 @@ def _is_released(record: object) -> bool:
     )
 
 
-def _write_released(path: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
+def _release(path: str, made: Update, held: bool, ended: str) -> None:
+    before, now = _read_released(path), time.time()
+    after = released.after(before, made.said, made.registry, now, held)
+    if ended:
+        after = released.settled(after, ended, now, made.registry.cooldown)
     if after != before:
         durable.write_json(_released_path(path), {"format": _RELEASED_FORMAT, "released": after})
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from ..model import canonical, launch_script, plan, seal, values
 from ..model.errors import REFUSED, TetraError
-from ..model.ports.registry import PortValue, number_of, service_of
+from ..model.ports.registry import LOWEST_PLAIN_PORT, PortValue, number_of, service_of
 from ..model.release import ports_of
 from ..model.service import Service
 from . import accounts, durable, store
@@ -20,7 +20,6 @@ from .scope import Scope
 from .supervisors.base import UnitSpec
 
 _LAUNCH_FORMAT = 1
-_UNPRIVILEGED = 1024
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # Python services must not write into the tree of their release, which is compared with its manifest.
 _ENVIRONMENT = {"PATH": _PATH, "LANG": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1"}
@@ -179,7 +178,7 @@ def _unit_spec(scope: Scope, name: str, record: Mapping[str, Any]) -> UnitSpec:
         memory_limit=limits.get("memory"),
         cpu_limit=limits.get("cpu"),
         hardening=limits.get("hardening", "none"),
-        low_port=any(number_of(value) < _UNPRIVILEGED for value in record["ports"].values()),
+        low_port=any(number_of(value) < LOWEST_PLAIN_PORT for value in record["ports"].values()),
     )
 
 

@@ -59,9 +59,9 @@ def listener(found: Mapping[str, Any]) -> str:
     """Who holds a port: the service if it is known, else the unit or the container; the program, and its process."""
     if found["owner"]:
         return f"{found['owner']}: {holder.who({**found, 'unit': ''})}"
-    known = found["pid"] or found.get("container")
+    known = found["pid"] or found["container"]
     program = holder.who(found) if known else "a program (pid unknown)"
-    return f"a connection of {program}" if found.get("state") == holder.CONNECTION else program
+    return f"a connection of {program}" if found["state"] == holder.CONNECTION else program
 
 
 def history(records: Iterable[Mapping[str, Any]]) -> list[list[str]]:

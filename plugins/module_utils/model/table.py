@@ -15,6 +15,11 @@ def table(rows: Sequence[Sequence[str]]) -> str:
     return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in shown)
 
 
+def or_nothing(rows: Sequence[Sequence[str]], nothing: str) -> str:
+    """As :func:`table`; what is said instead when there is only the heading."""
+    return table(rows) if len(rows) > 1 else nothing
+
+
 def printable(text: str) -> str:
     """A text of one line, escaped as in JSON when a terminal would obey some of it."""
     return text if text.isprintable() else json.dumps(text)[1:-1]

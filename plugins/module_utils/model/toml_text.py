@@ -112,6 +112,7 @@ class Document:
     def __post_init__(self) -> None:
         self._lines = [0] + [match.end() for match in re.finditer("\n", self.text)]
         self._index: dict[tuple[str, ...], list[Pair]] | None = None
+        self._below: dict[tuple[str, ...], Header | Pair] | None = None
 
     @property
     def statements(self) -> list[Header | Pair]:
@@ -140,9 +141,13 @@ class Document:
         return self._index.get(path, [])
 
     def below(self, path: tuple[str, ...]) -> Header | Pair | None:
-        """The first header or pair whose name begins with that path and goes on."""
-        length = len(path)
-        return next((item for item in self.statements if len(item.path) > length and item.path[:length] == path), None)
+        """The first header or pair whose name begins with that path and goes on; as :meth:`find`, for whole texts."""
+        if self._below is None:
+            self._below = {}
+            for item in self.statements:
+                for length in range(1, len(item.path)):
+                    self._below.setdefault(item.path[:length], item)
+        return self._below.get(path)
 
 
 class _NotTomlError(Exception):

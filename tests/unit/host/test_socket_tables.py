@@ -4,34 +4,46 @@
 
 from __future__ import annotations
 
-import sys
+import ipaddress
+import struct
 
 import pytest
 from ansible_collections.tetra.platform.plugins.module_utils.host import socket_tables
 from ansible_collections.tetra.platform.plugins.module_utils.host.socket_tables import BOUND, CLOSED, CONNECTED, Row
 
-pytestmark = pytest.mark.skipif(sys.byteorder != "little", reason="the rows of this file are those of another machine")
+HEAD = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
 
-TCP = """\
-  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
-   0: 0109007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 1668 1 0000000069fd3893 100
-   1: 00000000:0016 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 1700 1 0000000069fd3894 100
-  10: 0200000A:0FA0 0100000A:01BB 01 00000000:00000000 02:000003E8 00000000  1000        0 1800 2 0000000069fd3895 20 4
- 100: 0200000A:0FA1 0100000A:01BB 06 00000000:00000000 03:00001770 00000000     0        0 0 3 00000000e1886960
- 101: 0200000A:1F90 0100000A:01BB 03 00000000:00000000 01:00000064 00000000     0        0 0 3 00000000e1886961
- 102: 0200000A:0FA2 0100000A:01BB 08 00000001:00000000 00:00000000 00000000  1000        0 1900 1 0000000069fd3896 20 4
-"""
-TCP6 = """\
-  sl  local_address                         remote_address                        st tx_queue rx_queue tr tm->when retrnsmt
-   0: 00000000000000000000000000000000:0050 00000000000000000000000000000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 2001 1 0 100
-   1: 00000000000000000000000001000000:0051 00000000000000000000000000000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 2002 1 0 100
-   2: 0000000000000000FFFF00000109007F:0052 00000000000000000000000000000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 2003 1 0 100
-"""  # noqa: E501
-UDP = """\
-   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode ref pointer drops
- 1234: 00000000:14E9 00000000:0000 07 00000000:00000000 00:00000000 00000000   104        0 3001 2 0000000000000000 0
-12345: 0200000A:0044 0100000A:0043 01 00000000:00000000 00:00000000 00000000     0        0 3002 2 0000000000000000 0
-"""
+
+def end(address: str, port: int) -> str:
+    """One end of a socket as the kernel writes it: groups of four bytes in the byte order of this machine."""
+    packed = ipaddress.ip_address(address).packed
+    count = len(packed) // 4
+    return f"{struct.pack(f'={count}I', *struct.unpack(f'!{count}I', packed)).hex().upper()}:{port:04X}"
+
+
+def line(number: int, own: str, other: str, state: str, inode: int) -> str:
+    """One row of a table; what we do not read is as it often is."""
+    return f"{number:4}: {own} {other} {state} 00000000:00000000 02:000003E8 00000000  1000        0 {inode} 2 0 20 4\n"
+
+
+NOBODY, NOBODY6, PEER = end("0.0.0.0", 0), end("::", 0), end("10.0.0.1", 443)
+TCP = HEAD + "".join([
+    line(0, end("127.0.9.1", 8080), NOBODY, "0A", 1668),
+    line(1, end("0.0.0.0", 22), NOBODY, "0A", 1700),
+    line(10, end("10.0.0.2", 4000), PEER, "01", 1800),
+    line(100, end("10.0.0.2", 4001), PEER, "06", 0),
+    line(101, end("10.0.0.2", 8080), PEER, "03", 0),
+    line(102, end("10.0.0.2", 4002), PEER, "08", 1900),
+])  # fmt: skip
+TCP6 = HEAD + "".join([
+    line(0, end("::", 80), NOBODY6, "0A", 2001),
+    line(1, end("::1", 81), NOBODY6, "0A", 2002),
+    line(2, end("::ffff:127.0.9.1", 82), NOBODY6, "0A", 2003),
+])  # fmt: skip
+UDP = HEAD + "".join([
+    line(1234, end("0.0.0.0", 5353), NOBODY, "07", 3001),
+    line(12345, end("10.0.0.2", 68), end("10.0.0.1", 67), "01", 3002),
+])  # fmt: skip
 
 
 def test_listeners_are_told_from_connections_and_from_what_is_left_of_them():

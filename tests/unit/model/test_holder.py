@@ -33,11 +33,6 @@ def test_a_holder_is_told_with_what_is_known_of_it(changes, text):
     assert holder.text({**NGINX, **changes}) == text
 
 
-def test_what_an_older_host_leaves_out_is_left_out_of_the_words():
-    old = {"address": "0.0.0.0", "port": 80, "pid": 7, "command": "nginx", "owner": None}
-    assert holder.text(old) == "nginx (pid 7) listens on 0.0.0.0:80"
-
-
 def test_text_from_outside_is_shown_without_what_a_terminal_obeys_and_not_endless():
     assert holder.shown("a\x1b[2J\nb") == "a?[2J?b"
     assert holder.shown("x" * 5000) == "x" * 80

@@ -54,7 +54,8 @@ def test_what_was_done():
     ],
 )
 def test_who_listens(listeners, shown):
-    row = {"port": 4100, "owner": "acme/dev", "service": "web", "listeners": listeners}
+    whole = [{"state": "listen", "unit": "", "container": "", **one} for one in listeners]
+    row = {"port": 4100, "owner": "acme/dev", "service": "web", "listeners": whole}
     assert listing.ports([row])[1:] == [["4100", "acme/dev", "web", shown]]
 
 

@@ -39,11 +39,7 @@ def port_registry(request: Mapping[str, Any]) -> dict[str, Any]:
     decide = port_changes.of(request, now)
     update = registry_file.preview_file(path, decide)
     if update.changed and not request["check"]:
-        if not request.get("path"):
-            registry_file.make_folder(path)
-        update = registry_file.update_file(path, decide)
-        if not request.get("path"):
-            registry_file.keep_from_connections(request["tetra_dir"], update.registry)
+        update = _write(request, path, decide)
     return {
         "changed": update.changed,
         "diff": {"before": update.before, "after": update.after},
@@ -53,6 +49,13 @@ def port_registry(request: Mapping[str, Any]) -> dict[str, Any]:
         "findings": _findings(path, dataclasses.replace(now, registry=update.registry)),
         "warnings": _met(update, now),
     }
+
+
+def _write(request: Mapping[str, Any], path: str, decide: registry_file.Decide) -> registry_file.Update:
+    if request.get("path"):
+        return registry_file.update_file(path, decide)
+    registry_file.make_folder(path)
+    return registry_file.update(request["tetra_dir"], decide)
 
 
 def _met(update: registry_file.Update, now: HostPorts) -> list[str]:
@@ -100,8 +103,7 @@ def port_registry_info(request: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _findings(path: str, known: HostPorts) -> list[dict[str, Any]]:
-    live = [conflict.finding(path) for conflict in ports_conflicts.live(known)]
-    return [finding.to_wire() for finding in (*known.registry.findings, *live)]
+    return [finding.to_wire() for finding in ports_conflicts.findings(known, path)]
 
 
 def _ranges(registry: Registry) -> dict[str, str]:

@@ -109,8 +109,8 @@ def allocate(
 
     A pinned, fixed or named port is taken as it is. Any other service keeps what the first host by name has for it, so
     that no port moves by itself, or the next one where that cannot be; so all follow a host whose registry was put
-    right. Else it gets the plain name's port where the registry has its name,
-    else a free port of the range, one that the kernel gives to outgoing connections only when there is no other.
+    right. Else it gets the plain name's port where the registry has its name, else a free port of the range, one that
+    the kernel gives to outgoing connections only when there is no other.
 
     :param requests: all ports of the environment; what the registry has for others of it is given up.
     :param owner: ``org/env``.
@@ -244,13 +244,10 @@ class _Allocation:
         self._object(REFUSED, text, "widen the range, or give up ports that nobody uses")
 
     def _of_plain_names(self, request: Request) -> Iterator[PortValue]:
-        identity = f"{self._owner}/{request.key}"
         for space in self._spaces:
             for name in (request.key, f"{request.key}-{self._owner.partition('/')[2]}"):
                 value = space.registry.names.get(name)
-                if value is not None and registry.same_service(name, identity) and (
-                    registry.protocol_of(value) == request.protocol
-                ):
+                if value is not None and registry.protocol_of(value) == request.protocol:
                     yield value
 
     def _candidates(self, request: Request) -> Iterator[PortValue]:

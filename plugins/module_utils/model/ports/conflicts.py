@@ -24,8 +24,6 @@ DIFFERENT = "different-port"
 RESOLVABLE = (DUPLICATE, RESERVED, OUTSIDE_RANGE, TAKEN)
 """What goes away when the identity gets another port. The others are for a person to know."""
 
-_LOWEST_PLAIN_PORT = 1024
-
 
 @dataclasses.dataclass(frozen=True)
 class Conflict:
@@ -47,6 +45,14 @@ class Conflict:
 def find(known: HostPorts) -> list[Conflict]:
     """All that is in conflict on a host: in its registry, and with what listens and connects."""
     return [*in_file(known.registry), *live(known)]
+
+
+def findings(known: HostPorts, path: str) -> list[Finding]:
+    """All remarks on the registry of a host: those of its reader, and :func:`live`.
+
+    :param path: what they call the file.
+    """
+    return [*known.registry.findings, *(one.finding(path) for one in live(known))]
 
 
 def live(known: HostPorts) -> list[Conflict]:
@@ -89,7 +95,7 @@ def losers(
         return not listens, not owner, registry.places.get(identity, (0, 0))
 
     stays, *others = sorted(registry.registered[duplicate.value], key=rank)
-    return [dataclasses.replace(duplicate, identity=other) for other in others if not _means(other, stays)]
+    return [dataclasses.replace(duplicate, identity=other) for other in others if not words.means(other, stays)]
 
 
 def _with_listeners(known: HostPorts) -> Iterator[Conflict]:
@@ -106,7 +112,7 @@ def _with_listeners(known: HostPorts) -> Iterator[Conflict]:
 def _ephemeral(known: HostPorts) -> Iterator[Conflict]:
     low, high = known.ephemeral
     for identity, value in known.registry.identities():
-        if low <= words.number_of(value) <= high and not known.is_kept(words.number_of(value)):
+        if known.is_ephemeral(words.number_of(value)):
             message = f"port {value} of {identity} is one that the kernel gives to outgoing connections ({low}-{high})"
             yield _conflict(known.registry, EPHEMERAL, identity, value, message,
                             "add it to net.ipv4.ip_local_reserved_ports; with systemd that is done by itself")
@@ -122,7 +128,7 @@ def in_file(registry: Registry) -> list[Conflict]:
         if number in categories:
             message = f"port {value} of {identity} is reserved ({categories[number]})"
             found.append(_conflict(registry, RESERVED, identity, value, message, f"give {identity} another port"))
-        if number < _LOWEST_PLAIN_PORT:
+        if number < words.LOWEST_PLAIN_PORT:
             message = f"port {value} of {identity} is a system port"
             found.append(_conflict(registry, SYSTEM, identity, value, message, "only root can listen below 1024"))
         env = words.environment_of(identity)
@@ -145,7 +151,7 @@ def _duplicates(registry: Registry) -> Iterator[Conflict]:
             continue
         ordered = sorted(identities, key=lambda identity: (registry.places.get(identity, (0, 0)), identity))
         for index, identity in enumerate(ordered):
-            other = next((other for other in ordered[:index] if not _means(identity, other)), None)
+            other = next((other for other in ordered[:index] if not words.means(identity, other)), None)
             if other:
                 message = f"port {value} of {identity} belongs to {other} as well"
                 yield _conflict(registry, DUPLICATE, identity, value, message, "give one of them another port")
@@ -155,7 +161,3 @@ def _conflict(
     registry: Registry, code: str, identity: str, value: PortValue, message: str, hint: str
 ) -> Conflict:
     return Conflict(code, identity, value, message, hint, *registry.places.get(identity, (0, 0)))
-
-
-def _means(one: str, other: str) -> bool:
-    return words.same_service(one, other) or words.same_service(other, one)

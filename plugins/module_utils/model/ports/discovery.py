@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from .. import definition, table, units, values
 from ..errors import TetraError
-from . import compose, registry
+from . import compose, holder, registry
 from . import patterns as port_patterns
 from .patterns import Found
 from .registry import PortValue, Registry
@@ -35,6 +35,7 @@ _LONGEST_NAME = 63
 _DEFINITION_FILE = re.compile(r".*\.tsm(?:\.sh)?")
 _ENV_FILE = re.compile(r"(?:.*\.)?env(?:\.[\w.-]+)?")
 _COMPOSE_FILE = re.compile(r"(?:docker-)?compose.*\.ya?ml")
+_PACKAGE_FILE = re.compile(r"package\.json")
 _PROCFILE = re.compile(r"procfile(?:\..*)?")
 _DEFINITION_TEXT = re.compile(r"^[ \t]*(?:export[ \t]+)?TSM_(?:NAME|COMMAND|PORT)=", re.MULTILINE)
 _COMPOSE_TEXT = re.compile(r"^services:[ \t]*(?:#.*)?$", re.MULTILINE)
@@ -138,7 +139,7 @@ def _reader_of(source: _Source) -> Callable[[_Source], Iterable[Need]]:
         (_COMPOSE_FILE, _in_compose),
         (_ENV_FILE, _in_env_file),
         (_PROCFILE, _in_procfile),
-        (re.compile(r"package\.json"), _in_package),
+        (_PACKAGE_FILE, _in_package),
     )
     for pattern, reader in by_name:
         if pattern.fullmatch(name):
@@ -347,21 +348,19 @@ def from_listeners(listeners: Iterable[Mapping[str, Any]]) -> list[Need]:
     """
     result = []
     for one in listeners:
-        if one.get("state", "listen") != "connection":
+        if one["state"] != holder.CONNECTION:
             text = _piece(f"{one['address']}:{one['port']}")
-            result.append(
-                Need(_name_of_listener(one), one["port"], one.get("protocol", registry.TCP), "", 0, 0, LISTENER, text)
-            )
+            result.append(Need(_name_of_listener(one), one["port"], one["protocol"], "", 0, 0, LISTENER, text))
     return result
 
 
 def _name_of_listener(listener: Mapping[str, Any]) -> str:
     """The most telling name: the service's, the container's, the unit's, the program's."""
-    unit = str(listener.get("unit") or "")
+    unit = listener["unit"]
     of_unit = unit.rpartition(".")[0].partition("@")[0] if not unit.endswith(".scope") else ""
-    service = registry.service_of(registry.split_identity(str(listener.get("owner") or ""))[1])
-    for text in (service, listener.get("container"), of_unit, listener.get("command")):
-        name = _plain_name(str(text or ""))
+    service = registry.service_of(registry.split_identity(listener["owner"] or "")[1])
+    for text in (service, listener["container"], of_unit, listener["command"]):
+        name = _plain_name(text)
         if name:
             return name
     return f"port-{listener['port']}"
@@ -418,9 +417,9 @@ class _Judge:
         """Who has the port already of those who need it, and the name that it is needed by; nothing when nobody."""
         holders = self._registered.get(needs[0].value, [])
         for name in dict.fromkeys(need.name for need in needs):
-            for holder in holders:
-                if _is_meant(name, holder):
-                    return holder, name
+            for identity in holders:
+                if _is_meant(name, identity):
+                    return identity, name
         if holders and all(need.kind == LISTENER for need in needs):
             return holders[0], holders[0]
         return "", ""

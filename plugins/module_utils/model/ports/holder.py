@@ -4,8 +4,7 @@
 
 A *listener* is plain data, as hosts send it: ``{"address", "port", "protocol": "tcp" | "udp", "state", "ipv6_only",
 "pid", "command", "unit", "container", "owner"}``. ``unit`` is a unit of systemd and ``container`` the name of a
-container, both empty when unknown; ``owner`` is ``org/env/service`` or None. What may be missing is left out of the
-words.
+container, both empty when unknown; ``owner`` is ``org/env/service`` or None.
 """
 
 from __future__ import annotations
@@ -40,18 +39,18 @@ def place(address: str, port: int, protocol: str) -> str:
 
 def who(listener: Mapping[str, Any]) -> str:
     """The program that holds a port, and what it belongs to."""
-    container = listener.get("container")
+    container = listener["container"]
     if listener["pid"] is None:
         return f"container {container}" if container else "a program that the agent may not look into"
-    group = f"container {container}" if container else listener.get("unit")
+    group = f"container {container}" if container else listener["unit"]
     program = listener["command"] or "a program"
     return f"{program} of {group} (pid {listener['pid']})" if group else f"{program} (pid {listener['pid']})"
 
 
 def text(listener: Mapping[str, Any]) -> str:
     """Who holds a port, and how: ``nginx of nginx.service (pid 7) listens on 0.0.0.0:80``."""
-    where = place(listener["address"], listener["port"], listener.get("protocol", registry.TCP))
-    state = listener.get("state", LISTEN)
+    where = place(listener["address"], listener["port"], listener["protocol"])
+    state = listener["state"]
     if state == PUBLISHED:
         return f"{who(listener)} publishes {where}"
     if state == CONNECTION:

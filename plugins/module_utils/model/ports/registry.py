@@ -23,6 +23,9 @@ PortValue = Union[int, str]
 TCP = "tcp"
 UDP = "udp"
 
+LOWEST_PLAIN_PORT = 1024
+"""Below it only root, or who was given that right, can listen."""
+
 DEFAULT_ALLOCATION = (3000, 9999)
 """Where ports are taken from when nobody says otherwise; the original's defaults."""
 
@@ -66,6 +69,10 @@ class Registry:
         for owner, keys in self.owned.items():
             for key, value in keys.items():
                 yield f"{owner}/{key}", value
+
+    def numbers(self) -> set[int]:
+        """Every port that somebody has, whatever its protocol."""
+        return {number_of(value) for _identity, value in self.identities()}
 
     @functools.cached_property
     def registered(self) -> Mapping[PortValue, list[str]]:
@@ -185,12 +192,17 @@ def same_service(name: str, identity: str) -> bool:
     return name in (key, f"{key}-{owner.partition('/')[2]}")
 
 
+def means(one: str, other: str) -> bool:
+    """Whether one of two identities is a plain name that means the other; see :func:`same_service`."""
+    return same_service(one, other) or same_service(other, one)
+
+
 def related(one: str, other: str) -> bool:
     """Whether two identities mean one service, so that it is no mistake when they have one port.
 
     Either is a plain name that means the other; or both are, as ``arcade`` and ``arcade-dev`` of the original.
     """
-    if same_service(one, other) or same_service(other, one):
+    if means(one, other):
         return True
     plain = "/" not in one and "/" not in other
     return plain and (one.rpartition("-")[0] == other or other.rpartition("-")[0] == one)

@@ -15,8 +15,6 @@ from . import registry as words
 from .holder import text as holder_text
 from .registry import PortValue, Registry
 
-_LOWEST_PLAIN_PORT = 1024
-
 
 @dataclasses.dataclass(frozen=True)
 class HostPorts:
@@ -24,8 +22,8 @@ class HostPorts:
 
     ``listeners`` are those of ``host.sockets.listeners``, the owner as ``org/env/service`` or None; ``address`` is
     where services of this host bind, empty for every address. ``released`` maps ``str(port value)`` to who gave it up
-    a short while ago, ``{"by": identity, "held": whether it may have it back}``. ``ephemeral`` are the first and the
-    last port that the kernel gives to outgoing connections, but for those that are ``kept`` from it.
+    a short while ago, ``{"by": identity, "held": whether a transaction may have to go back to it}``. ``ephemeral`` are
+    the first and the last port that the kernel gives to outgoing connections, but for those that are ``kept`` from it.
     """
 
     registry: Registry
@@ -35,9 +33,9 @@ class HostPorts:
     ephemeral: tuple[int, int] = (0, 0)
     kept: Collection[int] = ()
 
-    def is_kept(self, number: int) -> bool:
-        """Whether the kernel was told not to give a port to outgoing connections."""
-        return number in self.kept
+    def is_ephemeral(self, number: int) -> bool:
+        """Whether the kernel may give the port to an outgoing connection."""
+        return self.ephemeral[0] <= number <= self.ephemeral[1] and number not in self.kept
 
 
 def candidates(low: int, high: int, strategy: str, identity: str) -> Iterator[int]:
@@ -59,9 +57,9 @@ def choosable(numbers: Iterable[int], protocol: str, spaces: Sequence[Space]) ->
     late = []
     for value in _unregistered(numbers, protocol, [space.registry.registered for space in spaces]):
         number = words.number_of(value)
-        if number < _LOWEST_PLAIN_PORT and not system:
+        if number < words.LOWEST_PLAIN_PORT and not system:
             continue
-        if any(space.is_ephemeral(number) for space in spaces):
+        if any(space.ports.is_ephemeral(number) for space in spaces):
             late.append(value)
         else:
             yield value
@@ -92,8 +90,7 @@ class Space:
         self.own: Mapping[str, PortValue] = self.registry.owned.get(owner, {})
         self._address = _normal(ports.address)
         self._owner = owner
-        self._ephemeral = ports.ephemeral
-        self._kept = ports.kept
+        self.ports = ports
         self._released = ports.released
         self._reserved = {port: category for category, found in self.registry.reserved.items() for port in found}
         self._listeners: dict[PortValue, list[Mapping[str, Any]]] = {}
@@ -101,10 +98,6 @@ class Space:
             if self._overlaps(listener):
                 value = words.value_of(listener["port"], listener["protocol"])
                 self._listeners.setdefault(value, []).append(listener)
-
-    def is_ephemeral(self, number: int) -> bool:
-        """Whether the kernel may give the port to an outgoing connection."""
-        return self._ephemeral[0] <= number <= self._ephemeral[1] and number not in self._kept
 
     def is_free(self, key: str, value: PortValue) -> bool:
         """Whether a service may be given a port that nobody stated for it."""
