@@ -23,6 +23,8 @@ import yaml
 from ansible_collections.tetra.platform.plugins.module_utils.host import processes
 from ansible_collections.tetra.platform.plugins.module_utils.model import transaction
 
+from . import guarantees
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 HOSTS = ("dev-1", "staging-1", "staging-2")
 LONG = bool(os.environ.get("TETRA_LONG"))
@@ -234,10 +236,26 @@ def promoted(fleet) -> Fleet:
     return fleet
 
 
+def pytest_configure(config) -> None:
+    """Make the marker known by which a test counts in the table of the guarantees."""
+    config.addinivalue_line("markers", "guarantee(row): this test is a case of a row of tests/system/guarantees.py")
+
+
 def pytest_sessionstart(session) -> None:
-    """Forget which versions earlier tests ran on; a worker of pytest-xdist has nothing to forget."""
+    """Forget what earlier tests told; a worker of pytest-xdist has nothing to forget."""
     if not hasattr(session.config, "workerinput"):
         versions.forget()
+        guarantees.forget()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    """Count a case of a guarantee: it held when its test passed."""
+    report = yield
+    if call.when == "call":
+        for marker in item.iter_markers("guarantee"):
+            guarantees.tell(marker.args[0], 1, int(report.passed))
+    return report
 
 
 def pytest_terminal_summary(terminalreporter) -> None:

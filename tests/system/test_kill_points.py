@@ -30,7 +30,7 @@ from ansible_collections.tetra.platform.plugins.module_utils.host.scope import o
 from ansible_collections.tetra.platform.plugins.module_utils.model import pack, plan, release, transaction
 from ansible_collections.tetra.platform.plugins.plugin_utils import bundle, host_code, source
 
-from . import invariants, strace
+from . import guarantees, invariants, strace
 from .conftest import LONG
 
 LEASE, GRACE = 4.0, 10.0
@@ -160,6 +160,7 @@ def host(tmp_path):
         made.down()
 
 
+@pytest.mark.guarantee("O1")
 def test_what_is_answered_is_on_the_disk_in_the_right_order(host, tmp_path):
     root = Path(host.scope.home.root)
     for step in STEPS:
@@ -213,6 +214,6 @@ def test_whatever_goes_wrong_at_whatever_call_the_host_ends_old_or_new_and_goes_
         assert problems == [], (step, point, problems)
     host.run(host.requests("confirmed"))
     assert invariants.broken(host.scope, set(host.releases.values()), SECRET) == []
-    of = f"{len(tried)} of {len(points)} points tried"
-    print(f"{step}, {fault.__name__}: {of}, {done} of them came to that, {len(tried)} held")
+    row = {killed: "K1", refused: "D1"}[fault]
+    guarantees.tell(row, len(tried), len(tried), f"{step} {len(tried)} of {len(points)}")
     assert done >= 0.9 * len(tried)
