@@ -20,6 +20,7 @@ HOLDER = "holder"
 WATCHER = "watcher"
 """The part of the deadman, which signs once it can take the host back."""
 
+_ATTEMPTS = 5
 _BOOT_ID = "/proc/sys/kernel/random/boot_id"
 
 
@@ -45,7 +46,7 @@ def load(environment: Environment, identity: str) -> Transaction:
 
     :raises TetraError: code ``refused`` when the host does not know it, or a newer version wrote it.
     """
-    for _attempt in range(5):
+    for _attempt in range(_ATTEMPTS):
         state = states(environment).get(identity)
         if state is None:
             break
@@ -127,7 +128,14 @@ def seconds_left(environment: Environment, identity: str) -> float:
 def sign(environment: Environment, identity: str, part: str) -> None:
     """Name this process as the one that plays a part in a transaction: ``HOLDER`` or ``WATCHER``."""
     record = {"format": 1, "identity": processes.identity(os.getpid())}
-    durable.write_file(_beside(environment, identity, part), _encode(record), 0o600)
+    for attempt in range(_ATTEMPTS):
+        # A deadman signs without the lock, and who holds that removes what is half-written.
+        try:
+            durable.write_file(_beside(environment, identity, part), _encode(record), 0o600)
+            return
+        except FileNotFoundError:
+            if attempt == _ATTEMPTS - 1:
+                raise
 
 
 def signed(environment: Environment, identity: str, part: str) -> str | None:
