@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import json
 import os
 import secrets
@@ -15,6 +16,8 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.tetra.platform.plugins.module_utils.host import (
+    agent,
+    durable,
     engine,
     observation,
     processes,
@@ -197,6 +200,42 @@ def test_what_is_given_back_late_takes_nothing_from_a_later_transaction(moved, t
     with engine.locked(moved):
         engine.settle(moved)
     assert registered(moved)[0] == {"worker": 28305, "worker/dns": "28302/udp"}
+
+
+def test_evidence_that_a_full_disk_does_not_take_does_not_keep_a_host_from_going_back(moved, monkeypatch):
+    before = store.current(moved.environment)
+    engine.activate(moved, LATER)
+
+    write = durable.write_file
+
+    def full(path, *arguments):
+        if path.startswith(moved.environment.evidence):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
+        write(path, *arguments)
+
+    monkeypatch.setattr(durable, "write_file", full)
+    assert engine.revert(moved, LATER, engine.Cause("a test", verdict=False))["state"] == transaction.ROLLED_BACK
+    assert store.current(moved.environment) == before
+
+
+def test_what_runs_left_half_written_where_all_environments_write_is_removed_when_it_is_old(staged):
+    places = [Path(staged.home.config), Path(staged.home.supervisor, "programs")]
+    for name, age in {"old": 7200, "new": 60}.items():
+        for place in places:
+            path = place / f"{durable.TEMPORARY}{name}"
+            path.write_bytes(b"half")
+            os.utime(path, (time.time() - age,) * 2)
+    engine.activate(staged, IDENTITY)
+    assert [[path.name for path in place.glob(".tmp-*")] for place in places] == [[f"{durable.TEMPORARY}new"]] * 2
+
+
+def test_a_deadman_that_the_disk_stops_says_so_in_one_line(staged, capsys):
+    os.rename(staged.environment.tx, f"{staged.environment.tx}.away")
+    Path(staged.environment.tx).write_bytes(b"")
+    assert agent.main(["deadman", staged.home.root, "acme", "dev", IDENTITY]) == 10
+    assert capsys.readouterr().err.startswith(f"tsm: {staged.environment.tx}/")
+    os.unlink(staged.environment.tx)
+    os.rename(f"{staged.environment.tx}.away", staged.environment.tx)
 
 
 def test_the_ports_of_an_open_transaction_are_not_moved(moved):

@@ -159,6 +159,15 @@ def test_stopping_what_is_not_there_is_fine(host):
     assert host.state("one").state == "absent"
 
 
+@pytest.mark.parametrize("kind", ["conf", "starts"])
+def test_what_a_killed_run_left_of_a_deadman_is_forgotten_with_it(host, kind):
+    host.supervisor.ensure_running()
+    left = host.folder / "programs" / f"deadman.{kind}"
+    left.write_bytes(b"")
+    host.supervisor.disarm(["deadman", "unknown"])
+    assert not left.exists()
+
+
 def test_an_unknown_unit_is_absent_with_and_without_a_supervisor(host):
     assert host.state("nobody").state == "absent"
     host.supervisor.ensure_running()

@@ -6,10 +6,12 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Collection
+import subprocess
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from ansible_collections.tetra.platform.plugins.module_utils.host import (
+    durable,
     journal,
     observation,
     port_changes,
@@ -19,10 +21,17 @@ from ansible_collections.tetra.platform.plugins.module_utils.host import (
     transactions,
 )
 from ansible_collections.tetra.platform.plugins.module_utils.host.scope import Scope
+from ansible_collections.tetra.platform.plugins.module_utils.host.supervisors.base import RUNNING, STARTING, SYSTEMD
 from ansible_collections.tetra.platform.plugins.module_utils.model import transaction
 from ansible_collections.tetra.platform.plugins.module_utils.model.ports import conflicts
 
 _PRIVATE = ("private", "run")
+_UNITS = "/etc/systemd/system"
+
+
+def places(scope: Scope) -> list[str]:
+    """The folders in which a run on a host changes files."""
+    return [scope.home.root, *([_UNITS] if scope.supervisor.name == SYSTEMD else [])]
 
 
 def broken(scope: Scope, expected: Collection[str | None], secret: str) -> list[str]:
@@ -35,10 +44,10 @@ def broken(scope: Scope, expected: Collection[str | None], secret: str) -> list[
     checks = {
         "I1 current is a whole release": _whole(scope, expected),
         "I2 what runs is what current says": _runs(scope, observed),
-        "I3 an open transaction is watched": _watched(scope),
+        "I3 an open transaction is watched": watched(scope),
         "I4 the journal ends with what runs": _told(scope),
         "I5 at most one transaction is open": len(transactions.in_states(scope.environment, transaction.OPEN)) < 2,
-        "I6 secrets are where they may be": _private(Path(scope.home.root), secret),
+        "I6 secrets are where they may be": all(_private(Path(place), secret) for place in places(scope)),
         "I9 registry, units and listeners agree": _ports(scope),
     }
     return [name for name, holds in checks.items() if not holds]
@@ -56,9 +65,24 @@ def _runs(scope: Scope, observed: dict) -> bool:
     return there == {name: entry["digest"] for name, entry in wanted.items()} and not observed["drift"]
 
 
-def _watched(scope: Scope) -> bool:
-    found = transactions.in_states(scope.environment, transaction.OPEN)
-    return all(transactions.signed(scope.environment, one.identity, transactions.WATCHER) for one in found)
+def watched(scope: Scope) -> bool:
+    """Whether each open transaction has somebody who will end it: a deadman that runs, or the timer that starts it."""
+    found = {one.identity for one in transactions.in_states(scope.environment, transaction.OPEN)}
+    alone = {identity for identity in found if not _has_deadman(scope, identity)}
+    # One that ended in between needs nobody any more.
+    return not alone.intersection(one.identity for one in transactions.in_states(scope.environment, transaction.OPEN))
+
+
+def _has_deadman(scope: Scope, identity: str) -> bool:
+    unit = scope.deadman_unit(identity)
+    if scope.supervisor.states([unit])[unit].state in (RUNNING, STARTING):
+        return True
+    return scope.supervisor.name == SYSTEMD and _shown(f"{unit}.timer", "SubState") == "waiting"
+
+
+def _shown(unit: str, name: str) -> str:
+    command = ["systemctl", "show", "--value", f"--property={name}", unit]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def _told(scope: Scope) -> bool:
@@ -85,3 +109,51 @@ def _ports(scope: Scope) -> bool:
     staged = transactions.in_states(scope.environment, (transaction.STAGED,))
     agree = owned == here or bool(staged)
     return agree and not known.registry.findings and not conflicts.live(known)
+
+
+def untidy(scope: Scope) -> list[str]:
+    """What is left of a run that was interrupted, after the next one: half-written files, units of nobody, or none.
+
+    Files of systemd that it has not read, too: it would start something else than what they say.
+    """
+    systemd = scope.supervisor.name == SYSTEMD
+    folder = Path(_UNITS if systemd else scope.home.supervisor)
+    found = half_written(scope)
+    units = scope.units(scope.environment.services())
+    # What was staged and got a deadman, but no further, is given up by the next staging, with its deadman.
+    waiting = [scope.deadman_unit(one.identity)
+               for one in transactions.in_states(scope.environment, (transaction.STAGED, *transaction.OPEN))]
+    ours = (scope.unit(""), scope.deadman_unit(""))
+    found += [path for path in folder.rglob("*") if path.name.startswith(ours) and path.stem not in {*units, *waiting}]
+    problems = [f"{path} is left" for path in found]
+    if systemd:
+        links = {path.name for path in (folder / "multi-user.target.wants").iterdir()}
+        problems += [f"{unit} does not start with the host" for unit in units if f"{unit}.service" not in links]
+        problems += [f"{unit} was not read again" for unit in units
+                     if _shown(f"{unit}.service", "NeedDaemonReload") == "yes"]
+    return problems
+
+
+def half_written(scope: Scope) -> list[Path]:
+    """What has a name that only a run gives to something that it is about to write."""
+    return [path for place in places(scope) for path in Path(place).rglob(f"{durable.TEMPORARY}*")]
+
+
+def order(scope: Scope, found: Sequence, step: str) -> list[str]:
+    """What a run did in another order than it promises: the journal is written and synced, and then it answers.
+
+    :param found: its calls, of :mod:`strace`.
+    :param step: the state of the transaction that the run leads to.
+    """
+    below = [number for number, point in enumerate(found) if point.below(*places(scope))]
+    answers = [number for number, point in enumerate(found) if point.call == "write" and point.text.startswith("1<")]
+    journal_calls = {point.call for point in found if point.below(scope.environment.journal)}
+    ends = step in ("confirmed", "rolled_back", "expired")
+    problems = []
+    if step != "expired" and len(answers) != 1:
+        problems.append(f"{step}: it answered {len(answers)} times")
+    if answers and answers[0] < below[-1]:
+        problems.append(f"{step}: it answered before {found[below[-1]]}")
+    if ("fsync" in journal_calls) != ends or ("write" in journal_calls) != ends:
+        problems.append(f"{step}: what it did with the journal is {journal_calls}")
+    return problems

@@ -16,8 +16,8 @@ import packages
 
 CHANGING = (
     "write", "pwrite64", "fsync", "fdatasync", "rename", "renameat2", "unlink", "unlinkat", "mkdir",
-    "mkdirat", "fchmod", "fchmodat", "chmod", "fchown", "chown", "ftruncate", "symlink", "symlinkat", "link", "linkat",
-    "utimensat",
+    "mkdirat", "rmdir", "fchmod", "fchmodat", "chmod", "fchown", "chown", "ftruncate", "symlink", "symlinkat", "link",
+    "linkat", "utimensat",
 )  # fmt: skip
 """The calls of the kernel by which a program changes files, as far as ours do.
 
@@ -25,8 +25,14 @@ Opening is not among them: how often it happens depends on the other processes, 
 there leaves is what one at the call before leaves.
 """
 
+CREATING = "openat"
+"""The call by which a program makes files; for :func:`unsynced`."""
+
 _PATH = re.compile(r'[<"](/[^>"]*)[>"]')
 _CALL = re.compile(r"^(?:\d+\s+)?(\w+)\((.*)", re.MULTILINE)
+_WRITING = ("write", "pwrite64", "ftruncate")
+_SYNCING = ("fsync", "fdatasync")
+_NAMING = ("mkdir", "symlink", "symlinkat", "link", "linkat", CREATING)
 
 
 class Point(NamedTuple):
@@ -36,22 +42,46 @@ class Point(NamedTuple):
     number: int
     text: str
 
+    def below(self, *folders: str | Path) -> bool:
+        """Whether it is about something in one of some folders."""
+        return any(path == os.fspath(folder) or path.startswith(f"{os.fspath(folder)}/")
+                   for path in self.paths() for folder in folders)
+
+    @property
+    def failed(self) -> bool:
+        """Whether the kernel refused, so that nothing changed."""
+        return " = -1 " in self.text
+
+    def paths(self) -> list[str]:
+        """The files and folders that it is about, in the order in which the call names them."""
+        return _PATH.findall(self.text.rpartition(" = ")[0])
+
 
 def points(command: Sequence[str], folder: Path, log: Path, data: str = "") -> list[Point]:
     """The calls with which a program changes files below a folder, in their order; see :func:`calls`."""
-    return [point for point in calls(command, log, data) if os.fspath(folder) in point.text]
+    return [point for point in calls(command, log, data) if point.below(folder)]
 
 
-def calls(command: Sequence[str], log: Path, data: str = "") -> list[Point]:
+def calls(command: Sequence[str], log: Path, data: str = "", names: Sequence[str] = CHANGING) -> list[Point]:
     """All calls of a program that change files, in their order.
 
     :param log: where strace may write.
     :param data: what the program reads from its standard input.
+    :param names: the calls of the kernel that are meant.
     """
     packages.ensure({"strace": "strace"}, "points at which a run is killed")
-    done = _strace(command, ["-o", os.fspath(log), "-y", "-s", "0", "-e", f"trace={','.join(CHANGING)}"],
-                   data)
+    done = _strace(command, ["-o", os.fspath(log), *tracing(names)], data)
     assert done.returncode == 0, done.stderr
+    return read(log)
+
+
+def tracing(names: Sequence[str]) -> list[str]:
+    """The options of strace with which it writes what :func:`read` reads."""
+    return ["-y", "-s", "0", "-e", f"trace={','.join(names)}"]
+
+
+def read(log: Path) -> list[Point]:
+    """The calls of one process in a log."""
     count: dict[str, int] = collections.Counter()
     found = []
     for match in _CALL.finditer(log.read_text(errors="replace")):
@@ -61,25 +91,35 @@ def calls(command: Sequence[str], log: Path, data: str = "") -> list[Point]:
     return found
 
 
-def unsynced(found: Sequence[Point], folder: Path) -> list[str]:
-    """Where a loss of power could take what was written: files renamed before they were synced, folders never synced.
+def unsynced(found: Sequence[Point], *folders: str | Path) -> list[str]:
+    """Where a loss of power could take what was written, or the name that it got.
 
-    :param found: all calls of a run, as :func:`calls` gives them; only those below ``folder`` count.
+    :param found: all calls of a run with those of ``CREATING``, as :func:`calls` gives them; only those below
+        ``folders`` count.
     """
-    dirty: set[str] = set()
-    folders: set[str] = set()
+    files: set[str] = set()
+    parents: set[str] = set()
     problems = []
     for point in found:
-        paths = [path for path in _PATH.findall(point.text.rpartition(" = ")[0]) if path.startswith(os.fspath(folder))]
-        if point.call in ("write", "pwrite64", "ftruncate"):
-            dirty.update(paths)
-        elif point.call in ("fsync", "fdatasync"):
-            dirty.difference_update(paths)
-            folders.difference_update(paths)
-        elif point.call.startswith("rename") and paths:
-            problems += [f"{paths[0]} was renamed before it was synced"] if paths[0] in dirty else []
-            folders.update(map(os.path.dirname, paths))
-    return [*problems, *(f"{path} was not synced after a rename" for path in sorted(folders))]
+        if point.failed or not point.below(*folders):
+            continue
+        paths = point.paths()
+        if point.call in _WRITING:
+            files.update(paths)
+        elif point.call in _SYNCING:
+            files.difference_update(paths)
+            parents.difference_update(paths)
+        elif point.call.startswith("rename"):
+            early = sorted(path for path in files | parents if f"{path}/".startswith(f"{paths[0]}/"))
+            problems += [f"{path} was renamed before it was synced" for path in early]
+            parents.update(map(os.path.dirname, paths))
+        elif point.call in ("unlink", "rmdir"):
+            files.difference_update(paths)
+            parents.difference_update(paths)
+        elif point.call in _NAMING and (point.call != CREATING or "O_EXCL" in point.text):
+            parents.add(os.path.dirname(paths[-1]))
+    return [*problems, *(f"{path} was written and not synced" for path in sorted(files)),
+            *(f"{path} has new names and was not synced" for path in sorted(parents))]
 
 
 def killed_at(command: Sequence[str], point: Point, data: str = "") -> subprocess.CompletedProcess[str]:
@@ -88,14 +128,19 @@ def killed_at(command: Sequence[str], point: Point, data: str = "") -> subproces
 
 
 def failing_at(
-    command: Sequence[str], point: Point, error: str, data: str = ""
+    command: Sequence[str], point: Point, error: str, data: str = "", log: str | Path = os.devnull
 ) -> subprocess.CompletedProcess[str]:
-    """Run a program to which the kernel answers one call with an error, like ``ENOSPC``."""
-    return _inject(command, point, f"error={error}", data)
+    """Run a program to which the kernel answers one call with an error, like ``ENOSPC``.
+
+    :param log: where strace writes the calls of that name; the one that failed is marked with ``INJECTED``.
+    """
+    return _inject(command, point, f"error={error}", data, log)
 
 
-def _inject(command: Sequence[str], point: Point, what: str, data: str) -> subprocess.CompletedProcess[str]:
-    return _strace(command, ["-o", os.devnull, "-e", f"trace={point.call}",
+def _inject(
+    command: Sequence[str], point: Point, what: str, data: str, log: str | Path = os.devnull
+) -> subprocess.CompletedProcess[str]:
+    return _strace(command, ["-o", os.fspath(log), "-e", f"trace={point.call}",
                              "-e", f"inject={point.call}:{what}:when={point.number}"], data)
 
 

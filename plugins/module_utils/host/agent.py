@@ -38,6 +38,10 @@ def main(arguments: list[str]) -> int:
     except TetraError as error:
         sys.stderr.write(f"tsm: {error}\n")
         return transaction.EXIT_CODES.get(error.code, transaction.EXIT_CODES[INVALID])
+    except OSError as error:
+        # Mostly a deadman, which is started again until the disk lets it do its work.
+        sys.stderr.write(f"tsm: {error.filename or 'the host'}: {error.strerror or error}\n")
+        return transaction.EXIT_CODES[transaction.REFUSED]
 
 
 def _run(arguments: list[str]) -> int:

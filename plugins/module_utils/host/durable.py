@@ -12,6 +12,7 @@ import contextlib
 import errno
 import fcntl
 import json
+import math
 import os
 import secrets
 import shutil
@@ -236,11 +237,24 @@ def cut(path: str, size: int) -> None:
         os.close(descriptor)
 
 
-def sweep(folder: str) -> None:
-    """Remove what killed runs left in a folder; the caller holds the lock under which it is written."""
+def sweep(folder: str, age: float = 0.0) -> None:
+    """Remove what killed runs left in a folder; the caller holds the lock under which it is written.
+
+    :param age: for a folder that others write to as well: how old, in seconds, something is that nobody works on.
+    """
+    limit = time.time() - age
     for name in os.listdir(folder):
-        if name.startswith(TEMPORARY):
-            _unlink_all(os.path.join(folder, name))
+        path = os.path.join(folder, name)
+        if name.startswith(TEMPORARY) and (not age or _written(path) < limit):
+            _unlink_all(path)
+
+
+def _written(path: str) -> float:
+    """When something was written; one that is gone counts as written just now."""
+    try:
+        return os.lstat(path).st_mtime
+    except FileNotFoundError:
+        return math.inf
 
 
 def read_json(path: str) -> dict[str, Any]:

@@ -27,6 +27,7 @@ _LEASE_RESERVE = 2.0
 _PROBE_LIMIT_OF_A_REVERT = 60.0
 _NEVER_GIVE_UP = 1_000_000
 _KEPT_TRANSACTIONS = 10
+_ABANDONED = 3600.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -165,7 +166,7 @@ def abort_staged(scope: Scope) -> None:
 
 def settle(scope: Scope) -> None:
     """Finish what a killed run left: reverts that nobody carries out, journal records. The caller holds the lock."""
-    scope.environment.sweep()
+    _sweep(scope)
     for found in transactions.in_states(scope.environment, transaction.OPEN):
         if transactions.seconds_left(scope.environment, found.identity) <= 0:
             begin_revert(scope, found.identity)
@@ -181,6 +182,13 @@ def settle(scope: Scope) -> None:
             else:
                 _journal(scope, found, state, Cause("written after an interruption", verdict=False))
     _try_ports_again(scope)
+
+
+def _sweep(scope: Scope) -> None:
+    """Remove what killed runs left half-written; where other environments of the host write, too, only what is old."""
+    scope.environment.sweep()
+    durable.sweep(scope.home.config, _ABANDONED)
+    scope.supervisor.sweep(_ABANDONED)
 
 
 def _try_ports_again(scope: Scope) -> None:

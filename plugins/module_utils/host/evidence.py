@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from collections.abc import Container, Mapping
@@ -30,10 +31,17 @@ def exists(scope: Scope, identity: str) -> bool:
 def collect(scope: Scope, found: Transaction, cause: Mapping[str, Any]) -> None:
     """Keep the evidence of a transaction that is about to be reverted; values of its secrets are blacked out.
 
-    A part that cannot be had is said to be missing and does not stop the revert.
+    A part that cannot be had is said to be missing. Neither that nor a disk that is full stops the revert.
     """
+    with contextlib.suppress(TetraError, OSError):
+        _collect(scope, found, cause)
+
+
+def _collect(scope: Scope, found: Transaction, cause: Mapping[str, Any]) -> None:
     folder = path(scope, found.identity)
     durable.make_folder(folder, 0o700)
+    # A revert that was killed may have begun with it.
+    durable.sweep(folder)
     secrets = _secrets(scope, found.record["to"])
     services = running.observe(scope)
     durable.write_json(

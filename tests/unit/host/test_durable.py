@@ -347,6 +347,14 @@ def test_what_killed_runs_left_is_swept_and_nothing_else(tmp_path):
     assert sorted(os.listdir(tmp_path)) == [".hidden", "kept"]
 
 
+def test_where_others_write_too_only_what_is_old_is_removed(tmp_path):
+    for name, age in {".tmp-old": 7200, ".tmp-new": 60, "kept": 7200}.items():
+        (tmp_path / name).symlink_to("nowhere")
+        os.utime(tmp_path / name, (time.time() - age,) * 2, follow_symlinks=False)
+    durable.sweep(os.fspath(tmp_path), 3600)
+    assert sorted(os.listdir(tmp_path)) == [".tmp-new", "kept"]
+
+
 @pytest.mark.parametrize(
     "text",
     ["", "{", '{"a": 1', "[]", "1", "null", '"text"', '{"a": NaN}', '{"a": Infinity}', "\xff", "[" * 100_000, "\0" * 8],

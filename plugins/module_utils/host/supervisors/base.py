@@ -133,6 +133,10 @@ class Supervisor(abc.ABC):
     def disarm(self, units: Iterable[str]) -> None:
         """Forget deadmen; unknown ones are fine."""
 
+    def sweep(self, age: float) -> None:
+        """Remove what killed runs left half-written among the definitions of units, at least so many seconds ago."""
+        return
+
     def launcher(self, agent: str) -> list[str]:
         """The program that is given the launch script of a service, and becomes the service.
 

@@ -160,8 +160,16 @@ class Supervisord(Supervisor):
         return False
 
     def disarm(self, units: Iterable[str]) -> None:
-        """Stop and forget deadmen."""
-        self.stop([unit for unit, state in self.states(units).items() if state.state != ABSENT])
+        """Stop and forget deadmen, and what a run that was killed while it did so has left of them."""
+        files = set(os.listdir(self._programs)) if os.path.isdir(self._programs) else set()
+        states = self.states(units)
+        self.stop([unit for unit, state in states.items()
+                   if state.state != ABSENT or files & {f"{unit}.conf", f"{unit}.starts"}])
+
+    def sweep(self, age: float) -> None:
+        """Look in the folder of all programs."""
+        if os.path.isdir(self._programs):
+            durable.sweep(self._programs, age)
 
     def tail(self, unit: str, size: int) -> str:
         """The end of the log of a unit, over the last rotation if need be."""

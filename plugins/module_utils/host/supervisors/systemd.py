@@ -122,6 +122,12 @@ class Systemd(Supervisor):
         for level in levels:
             self._start([spec.unit for spec in level])
 
+    def sweep(self, age: float) -> None:
+        """Look also where the links are that start units."""
+        folders = [self._folder, *(self._wanted(target, "") for target in (_SERVICES_WANTED, _TIMERS_WANTED))]
+        for folder in filter(os.path.isdir, folders):
+            durable.sweep(folder, age)
+
     def launcher(self, agent: str) -> list[str]:
         """A shell is all that it takes."""
         return list(LAUNCHER)
