@@ -66,6 +66,18 @@ class Host:
         """Take the power away for good."""
         _docker("kill", self.container)
 
+    def root(self) -> Path:
+        """Its files as this machine sees them, also while it is cut off or paused; another path after a restart."""
+        return Path("/proc", _docker("inspect", "--format={{.State.Pid}}", self.container).strip(), "root")
+
+    def pause(self) -> None:
+        """Let nothing on it go on."""
+        _docker("pause", self.container)
+
+    def unpause(self) -> None:
+        """Let all of it go on."""
+        _docker("unpause", self.container)
+
     def cut(self) -> None:
         """Take the network away."""
         self.run("ip link set eth0 down")
