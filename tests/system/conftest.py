@@ -13,7 +13,8 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import containers
@@ -59,6 +60,17 @@ def get(url: str) -> tuple[int, str]:
         return 0, ""
     finally:
         connection.close()
+
+
+def wait_for(condition: Callable[[], object], seconds: float = 30.0) -> bool:
+    """Wait until something is so; whether it came to that."""
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            return False
+        # Short enough to see a state that lasts for milliseconds, and the machine is left to those who work.
+        time.sleep(0.0005)
+    return True
 
 
 def command_lines() -> dict[int, list[str]]:
@@ -130,6 +142,16 @@ class Team:
         """Change a file that only the API uses, so that a new bundle comes of it."""
         server = self.org / "files" / "api" / "server.py"
         server.write_text(f"{server.read_text()}# {text}\n")
+
+    def only(self, service: str) -> None:
+        """Leave one service in the org, which is healthy as soon as its check passes."""
+        for path in (self.org / "services").iterdir():
+            if path.stem != service:
+                path.unlink()
+        for path in (self.org / "environments").iterdir():
+            head, _table, _rest = path.read_text().partition("[services.")
+            path.write_text(f'{head}[services.{service}]\nMIN_HEALTHY = "0s"\n' if path.stem != "base" else head)
+        (self.org / "org.toml").write_text('name = "acme"\n')
 
     def restore(self) -> None:
         """Put the org back to what it was in the beginning."""

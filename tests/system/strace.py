@@ -5,10 +5,13 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import os
 import re
+import signal
 import subprocess
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -135,6 +138,29 @@ def failing_at(
     :param log: where strace writes the calls of that name; the one that failed is marked with ``INJECTED``.
     """
     return _inject(command, point, f"error={error}", data, log)
+
+
+@contextlib.contextmanager
+def stopped_at(command: Sequence[str], point: Point, log: Path, data: str = "") -> Iterator[int]:
+    """Run a program that stands still right after it made a call, until the block ends; its pid.
+
+    :param log: where strace may write.
+    """
+    log.unlink(missing_ok=True)
+    options = ["-o", os.fspath(log), "-e", f"trace={point.call}",
+               "-e", f"inject={point.call}:signal=STOP:when={point.number}"]
+    with subprocess.Popen(["strace", *options, *command], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
+                          stderr=subprocess.DEVNULL, text=True) as tracer:  # fmt: skip
+        assert tracer.stdin is not None
+        tracer.stdin.write(data)
+        tracer.stdin.close()
+        while not (log.exists() and "--- stopped by SIGSTOP" in log.read_text(errors="replace")):
+            assert tracer.poll() is None, "it ended before it came to that call"
+            time.sleep(0.001)
+        pid = int(Path(f"/proc/{tracer.pid}/task/{tracer.pid}/children").read_text())
+        yield pid
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGCONT)
 
 
 def _inject(

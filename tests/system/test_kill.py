@@ -13,7 +13,7 @@ import time
 import pytest
 from ansible_collections.tetra.platform.plugins.module_utils.host import processes
 
-from .conftest import ROOT, Fleet, command_lines
+from .conftest import ROOT, Fleet, command_lines, wait_for
 
 NETWORK = 72
 LEASE = 12
@@ -71,17 +71,6 @@ def kill_at(fleet: Fleet, moment: str) -> dict[str, str]:
     controller.wait()
     assert set(os.listdir(folder)) != before, "no transaction was begun"
     return {host: states(fleet, host).get(identity, "ended") for host in STAGING}
-
-
-def wait_for(condition, seconds: float = 30.0) -> bool:
-    """Wait until something is so; whether it came to that."""
-    end = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > end:
-            return False
-        # Short enough to see a state that lasts for milliseconds, and the machine is left to those who work.
-        time.sleep(0.0005)
-    return True
 
 
 def holds(fleet: Fleet) -> set[str]:

@@ -45,6 +45,7 @@ def expire(scope: Scope, identity: str) -> str:
     """
     if engine.begin_revert(scope, identity):
         _end_holder(scope, identity)
+        _end_stopped(scope)
     return engine.take_back(scope, identity, engine.EXPIRED)
 
 
@@ -57,6 +58,21 @@ def _end_holder(scope: Scope, identity: str) -> None:
             return
         os.kill(processes.pid(holder), wanted)
         _wait_for_end(holder)
+
+
+def _end_stopped(scope: Scope) -> None:
+    """End a run of any kind that stands still with the lock in its hands: the revert would wait for it for ever."""
+    for pid in filter(_stands_still, processes.locking(scope.environment.lock)):
+        # While it stands still no other signal would reach it.
+        os.kill(pid, signal.SIGKILL)
+
+
+def _stands_still(pid: int) -> bool:
+    """Whether a process is stopped for more than the moment that a debugger takes at each of its calls."""
+    if not processes.stopped(pid):
+        return False
+    time.sleep(_INTERVAL)
+    return processes.stopped(pid)
 
 
 def _wait_for_end(holder: str) -> None:

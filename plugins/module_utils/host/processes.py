@@ -19,6 +19,12 @@ def lives(known: str) -> bool:
     return identity(pid(known)) == known
 
 
+def stopped(pid: int) -> bool:
+    """Whether a process stands still, because of a signal or of a debugger, until somebody lets it go on."""
+    fields = _stat(pid)
+    return fields is not None and fields[0] in "Tt"
+
+
 def pid(known: str) -> int:
     """The pid in an identity."""
     return int(known.partition(":")[0])
@@ -63,6 +69,23 @@ def family(pid: int) -> set[int]:
         found.add(one)
         left += children.get(one, [])
     return found
+
+
+def locking(path: str) -> list[int]:
+    """The processes that hold a lock on a file, of those that this user may look into."""
+    return [int(name) for name in os.listdir("/proc") if name.isdigit() and _locks(name, os.path.realpath(path))]
+
+
+def _locks(name: str, path: str) -> bool:
+    try:
+        for number in os.listdir(f"/proc/{name}/fd"):
+            if os.readlink(f"/proc/{name}/fd/{number}") == path:
+                with open(f"/proc/{name}/fdinfo/{number}", encoding="ascii") as file:
+                    if "FLOCK" in file.read():
+                        return True
+    except OSError:
+        return False
+    return False
 
 
 def usage(pid: int) -> dict[str, Any]:
