@@ -5,7 +5,14 @@
 from __future__ import annotations
 
 from ansible_collections.tetra.platform.plugins.module_utils.model import listing, plan, release_text, transaction
-from ansible_collections.tetra.platform.plugins.plugin_utils import plan_file, planning, registered, run, run_folder
+from ansible_collections.tetra.platform.plugins.plugin_utils import (
+    forms,
+    plan_file,
+    planning,
+    registered,
+    run,
+    run_folder,
+)
 from ansible_collections.tetra.platform.plugins.plugin_utils.controller import ControllerAction
 from ansible_collections.tetra.platform.plugins.plugin_utils.planning import Answers
 
@@ -33,7 +40,7 @@ class ActionModule(ControllerAction):
             "findings": [finding.to_wire() for finding in goal.findings],
         }
         shown = {
-            "warnings": [str(finding) for finding in goal.findings],
+            "warnings": [forms.shown(str(finding)) for finding in goal.findings],
             "diff": _diff(record, goal, answers) if self._task.diff else {},
         }
         if plan.unchanged(record) or self._task.check_mode:
@@ -48,7 +55,7 @@ class ActionModule(ControllerAction):
             "heads": {name: host["head"] for name, host in answers.observed.items()},
             "terms": request["terms"],
         }
-        blobs = {digest: goal.contents[digest] for digests in missing.values() for digest in digests}
+        blobs = {digest: goal.reader(digest) for digests in missing.values() for digest in digests}
         return {"changed": False, **common, **shown, "folder": run_folder.make(laid, blobs)}
 
     def _held_against_files(self, record: dict, goal: planning.Goal, task_vars: dict) -> None:

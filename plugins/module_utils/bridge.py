@@ -29,7 +29,8 @@ def run_module(operation: Callable[[Mapping], dict], arguments: Mapping, **optio
     except TetraError as error:
         module.fail_json(msg=str(error), message=error.message, code=error.code, hint=error.hint)
     except OSError as error:
-        module.fail_json(msg=f"{error.filename or 'the host'}: {error.strerror or error}", code=REFUSED, hint="")
+        text = f"{error.filename or 'the host'}: {error.strerror or error}"
+        module.fail_json(msg=text, message=text, code=REFUSED, hint="")
     if not module._diff:
         result.pop("diff", None)
     module.exit_json(**result)

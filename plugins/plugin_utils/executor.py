@@ -16,7 +16,8 @@ from typing import Any
 from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 from ansible_collections.tetra.platform.plugins.module_utils.model import transaction
-from ansible_collections.tetra.platform.plugins.plugin_utils import host_code
+from ansible_collections.tetra.platform.plugins.module_utils.model.errors import TetraError
+from ansible_collections.tetra.platform.plugins.plugin_utils import answers, forms, host_code, memory
 
 _NO_AGENT = "tetra: no agent of this version"
 _ONE_CONNECTION = "-o ControlMaster=no -o ControlPath=none -o ControlPersist=no"
@@ -33,7 +34,13 @@ class HostAction(ActionBase):  # type: ignore[misc]  # ansible-core has no type 
         """Ask the host and give Ansible the answer; an operation's error becomes a failed task."""
         super().run(tmp, task_vars)
         task_vars = task_vars or {}
-        return self.ask(self.operation, self.request(task_vars), task_vars)
+        request = self.request(task_vars)
+        most = answers.memory(self.operation)
+        try:
+            with memory.limited(most):
+                return self.ask(self.operation, request, task_vars)
+        except MemoryError:
+            return self.lost(f"what the host sent takes more than {most >> 20} MiB of memory")
 
     def request(self, task_vars: dict[str, Any]) -> dict[str, Any]:
         """What the host is asked: the arguments of the task, with the directory of the host and the check flag."""
@@ -75,21 +82,31 @@ class HostAction(ActionBase):  # type: ignore[misc]  # ansible-core has no type 
         if output == _NO_AGENT:
             return None
         try:
-            answer = json.loads(output.splitlines()[-1])
-            return self._result(answer)
-        except (IndexError, KeyError, TypeError, ValueError):
+            answer = answers.decode(output[output.rfind("\n") + 1:])
+        except ValueError:
             return self.lost(f"no answer came (exit code {raw['rc']}): {raw['stderr'].strip()[-500:]}")
+        return self._checked(operation, answer)
 
-    @staticmethod
-    def _result(answer: dict[str, Any]) -> dict[str, Any]:
-        if "error" in answer:
-            return failure(answer["error"]["message"], answer["error"]["hint"], answer["error"]["code"])
-        return dict(answer["result"])
+    def _checked(self, operation: str, answer: object) -> dict[str, Any]:
+        """The answer of an agent, as a result of Ansible; nothing but what the operation tells is left of it."""
+        told = answer if isinstance(answer, dict) else {}
+        try:
+            if "error" in told:
+                return failure(*answers.error(told["error"]))
+            return answers.result(operation, told.get("result"))
+        except TetraError as error:
+            return failure(error.message, error.hint, error.code)
 
     def _ask_module(self, operation: str, request: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
         arguments = {key: value for key, value in request.items() if key != "check"}
-        result: dict[str, Any] = self._execute_module(f"tetra.platform.{operation}", arguments, task_vars=task_vars)
-        return result
+        found: dict[str, Any] = self._execute_module(f"tetra.platform.{operation}", arguments, task_vars=task_vars)
+        if not found.get("failed"):
+            return self._checked(operation, {"result": found})
+        if "code" in found:
+            return self._checked(operation, {"error": found})
+        # The module itself failed: there is no Python, for example.
+        said = [str(found[key]).strip()[-500:] for key in ("msg", "module_stderr", "module_stdout") if found.get(key)]
+        return self.lost("\n".join(said) or "the module told nothing")
 
     def _leave_shared_connection(self) -> None:
         # ssh takes the first value that it is given for an option, so the user's own options stay in force.
@@ -126,5 +143,6 @@ class HostAction(ActionBase):  # type: ignore[misc]  # ansible-core has no type 
 
 def failure(message: str, hint: str, code: str) -> dict[str, Any]:
     """The result of a task that failed, as every action of the collection gives it."""
+    message, hint = forms.shown(message), forms.shown(hint)
     text = f"{message} ({hint})" if hint else message
     return {"failed": True, "msg": text, "message": message, "hint": hint, "code": code}

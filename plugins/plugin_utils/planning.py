@@ -66,6 +66,15 @@ class Goal:
             return []
         return sorted({*release.blobs(self.manifest), *release.blobs(self.bundle_manifest)} - set(blobs))
 
+    def reader(self, blob: str) -> Callable[[], bytes]:
+        """What gives the bytes of a blob.
+
+        :raises TetraError: code ``refused`` when the host that gave the bundle left them out.
+        """
+        if blob not in self.contents:
+            raise TetraError(f"file {blob[:12]} of the bundle did not come", hint="run again", code=REFUSED)
+        return self.contents[blob]
+
 
 def goal(request: Mapping[str, Any], answers: Answers) -> Goal:
     """The goal of a run.
@@ -115,7 +124,7 @@ def _check_members(observed: Mapping[str, Mapping[str, Any]]) -> None:
 
 def _rollback(request: Mapping[str, Any], answers: Answers) -> Goal:
     target = plan.rollback_target(answers.observed)
-    summary = next(iter(answers.observed.values()))["releases"][target]
+    summary = _agreed(answers.observed, target)
     return Goal(plan.Desired(
         org=request["org"],
         env=request["env"],
@@ -130,20 +139,32 @@ def _rollback(request: Mapping[str, Any], answers: Answers) -> Goal:
     ))  # fmt: skip
 
 
+def _agreed(observed: Mapping[str, Mapping[str, Any]], name: str) -> Mapping[str, Any]:
+    """What all hosts tell of a release: its name stands for what is in it, but that is their word."""
+    told = {host: {**answer["releases"][name], "placed": None} for host, answer in observed.items()}
+    first = next(iter(told.values()))
+    others = sorted(host for host, one in told.items() if one != first)
+    if others:
+        raise TetraError(f"{', '.join(others)} and {next(iter(told))} tell different things of release {name[:12]}",
+                         hint="look at these hosts; nothing was changed", code=REFUSED)
+    return first
+
+
 def _resume(request: Mapping[str, Any], answers: Answers) -> Goal:
     """What the hosts that are behind need to run what was confirmed last; the others go on as they are."""
     observed = answers.observed
     wanted, origin = recovery.target(observed), recovery.origin(observed)
-    pack_of_origin = _checked_pack(answers.pack, origin)
-    manifest = answers.pack["release"]
-    if release.digest(manifest) != wanted:
+    pack_of_origin = _checked_pack(answers.pack, origin, request["org"])
+    manifest = answers.pack.get("release")
+    if manifest is None or release.digest(manifest) != wanted:
         raise TetraError(f"the release that came from {origin} is not {wanted[:12]}", hint="run again", code=REFUSED)
     _check_secrets(manifest, observed[origin], origin)
-    bundled = source.from_blobs(answers.pack["manifest"], pack_of_origin.__getitem__)
+    bundled = source.from_blobs(answers.pack["manifest"], functools.partial(_blob, pack_of_origin))
     behind = sorted(host for host, answer in observed.items() if answer["current"] != wanted)
     services = bundle.services(bundled, request["env"], request["aliases"], request["protected"])
     groups = {host: answers.groups[host] for host in observed}
     computed = placement.place(list(services.services), services.placement, services.once, groups)
+    placed, known = recovery.placed(observed, computed, list(services.once), behind), manifest["services"]
     return Goal(
         plan.Desired(
             org=request["org"],
@@ -151,8 +172,8 @@ def _resume(request: Mapping[str, Any], answers: Answers) -> Goal:
             action=request["action"],
             bundle=manifest["bundle"],
             release=wanted,
-            services={name: entry["digest"] for name, entry in manifest["services"].items()},
-            placement=recovery.placed(observed, computed, list(services.once), behind),
+            services={name: entry["digest"] for name, entry in known.items()},
+            placement={host: [name for name in names if name in known] for host, names in placed.items()},
             ports=release.ports_of(manifest),
             secrets=manifest["secrets"],
             terms=fleet.Terms(**request["fleet"]),
@@ -175,11 +196,17 @@ def _check_secrets(manifest: Mapping[str, Any], answer: Mapping[str, Any], host:
         )
 
 
-def _checked_pack(answer: Mapping[str, Any], host: str) -> dict[str, bytes]:
+def _checked_pack(answer: Mapping[str, Any], host: str, org: str) -> dict[str, bytes]:
     if "manifest" not in answer:
         raise TetraError(f"{host} did not give its bundle: {answer.get('msg', 'no answer')}",
                          hint="nothing was changed; look at the host, then run again", code=REFUSED)
-    return _unpack(base64.b64decode(answer["pack"]))
+    if answer["manifest"]["org"] != org:
+        raise TetraError(f"the bundle that {host} gave is one of {answer['manifest']['org']}, not of {org}",
+                         hint="nothing was changed; look at the host", code=REFUSED)
+    try:
+        return _unpack(base64.b64decode(answer["pack"], validate=True))
+    except ValueError as error:
+        raise TetraError(f"the pack that {host} gave is not base64: {error}", hint="run again", code=REFUSED) from error
 
 
 def _deploy(request: Mapping[str, Any], answers: Answers) -> Goal:
@@ -216,10 +243,10 @@ def _source(request: Mapping[str, Any], answers: Answers) -> tuple[source.Source
         origin = source.read(Path(request["directory"]))
         return origin, {file.entry["sha256"]: file.read for file in origin.files.values() if file.read}
     wanted = plan.promotable(answers.origin, request["source"])
-    blobs = _checked_pack(answers.pack, request["source_hosts"][0])
+    blobs = _checked_pack(answers.pack, request["source_hosts"][0], request["org"])
     if release.digest(answers.pack["manifest"]) != wanted:
         raise TetraError(f"the bundle that came is not {wanted[:12]}", hint="promote again", code=REFUSED)
-    return source.from_blobs(answers.pack["manifest"], blobs.__getitem__), _readers(blobs)
+    return source.from_blobs(answers.pack["manifest"], functools.partial(_blob, blobs)), _readers(blobs)
 
 
 def _readers(blobs: Mapping[str, bytes]) -> dict[str, Callable[[], bytes]]:
@@ -232,7 +259,15 @@ def _unpack(data: bytes) -> dict[str, bytes]:
     for digest, content in blobs.items():
         if canonical.sha256(content) != digest:
             raise TetraError(f"blob {digest[:12]} was damaged on its way", hint="run again", code=REFUSED)
+    if stream.read(1):
+        raise TetraError("the pack is longer than its index says", hint="run again", code=REFUSED)
     return blobs
+
+
+def _blob(blobs: Mapping[str, bytes], digest: str) -> bytes:
+    if digest not in blobs:
+        raise TetraError(f"file {digest[:12]} of the bundle did not come", hint="run again", code=REFUSED)
+    return blobs[digest]
 
 
 def _hosts(observed: Mapping[str, Mapping[str, Any]]) -> dict[str, HostPorts]:

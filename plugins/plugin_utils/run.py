@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.tetra.platform.plugins.module_utils.model import canonical, transaction
+from ansible_collections.tetra.platform.plugins.plugin_utils import forms
 
 _ACTORS = ("awx_user_name", "tower_user_name", "tetra_actor")
 
@@ -35,7 +36,9 @@ def ended(outcome: str, message: str, result_file: str | None, **details: object
 
     The outcome goes into ``set_stats`` and, when asked for, as canonical JSON into a file.
     """
-    result = {"outcome": outcome, "exit_code": transaction.EXIT_CODES[outcome], "message": message, **details}
+    # It is printed by Ansible as it is, and may tell what a file or a host says.
+    shown = forms.shown(message)
+    result = {"outcome": outcome, "exit_code": transaction.EXIT_CODES[outcome], "message": shown, **details}
     if result_file:
         _write(Path(result_file), canonical.dumps(result) + "\n")
     stats = {"data": {"tetra_outcome": outcome, "tetra_result": result}, "per_host": False, "aggregate": False}
