@@ -143,7 +143,8 @@ OPERATIONS: Mapping[str, Mapping[str, Any]] = {
         "current": OrNone(_DIGEST), "open": bool,
     },
     "port_registry": {
-        **_REGISTRY_ROWS, "ports": Named(_PORT), "warnings": Maybe([LINE]), "diff": Maybe({"before": LINE, "after": LINE}),
+        **_REGISTRY_ROWS, "ports": Named(_PORT), "warnings": Maybe([LINE]),
+        "diff": Maybe({"before": LINE, "after": LINE}),
     },
     "port_registry_info": {
         **_REGISTRY_ROWS, "ports": {"plain": Named(_PORT), "owned": Named(_PORTS)}, "released": Named(LINE),
