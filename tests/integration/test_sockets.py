@@ -164,8 +164,11 @@ def test_of_a_wildcard_and_an_exact_listener_the_exact_one_answers():
 def test_a_port_that_is_shared_with_a_stranger_is_not_ours_alone():
     with process() as (one, port):
         assert sockets.listening_pid("127.0.9.1", port, {one.pid})
+        assert sockets.stranger("127.0.9.1", port, {one.pid}) is None
         with process(port=port) as (other, _port):
             assert not sockets.listening_pid("127.0.9.1", port, {one.pid})
+            named = f"python3 (pid {other.pid}) listens on 127.0.9.1:{port}"
+            assert sockets.stranger("127.0.9.1", port, {one.pid}) == named.replace("python3", Path(sys.executable).name)
             assert sockets.listening_pid("127.0.9.1", port, {one.pid, other.pid})
 
 

@@ -453,13 +453,17 @@ def test_a_private_record_that_others_could_read_is_closed_again(environment):
 
 def test_the_current_release_is_the_one_that_the_link_names(environment):
     assert store.current(environment) is None
-    os.symlink("releases/abc", environment.current)
-    assert store.current(environment) == "abc"
+    os.symlink(f"releases/{'a' * 64}", environment.current)
+    assert store.current(environment) == "a" * 64
 
 
-def test_a_current_that_is_no_link_is_refused(environment):
+def test_a_current_that_is_no_link_to_a_release_is_refused(environment):
     os.mkdir(environment.current)
-    with pytest.raises(TetraError, match="is not a link"):
+    with pytest.raises(TetraError, match="current is damaged: it is not a link"):
+        store.current(environment)
+    os.rmdir(environment.current)
+    os.symlink("releases/abc", environment.current)
+    with pytest.raises(TetraError, match="current is damaged: it names 'abc'"):
         store.current(environment)
 
 

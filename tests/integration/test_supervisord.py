@@ -312,6 +312,35 @@ def test_children_of_a_service_end_with_it(host):
     until(lambda: all(is_gone(pid) for pid in family))
 
 
+# It goes into the background, where its child would keep what it has, for example a port.
+FORKS = "echo $$ >> '{count}'; sleep 600 & echo $! >> '{children}'; exit {code}"
+
+
+@pytest.mark.parametrize("end", ["stop", "shutdown", "start"])
+def test_what_a_service_left_in_the_background_ends_when_it_is_stopped_or_replaced(host, end):
+    (count, starts), children = host.starts("one"), host.root / "children"
+    host.supervisor.start([host.shell("one", FORKS.format(count=count, children=children, code=0))])
+    until(lambda: starts() == 1 and host.state("one").state == "exited")
+    child = int(children.read_text())
+    assert not is_gone(child)
+    if end == "stop":
+        host.supervisor.stop(["one"])
+    elif end == "start":
+        host.supervisor.start([host.spec("one", SLEEP)])
+    else:
+        host.supervisor.shutdown()
+    assert is_gone(child)
+
+
+def test_what_a_service_left_in_the_background_ends_before_it_is_restarted(host):
+    (count, starts), children = host.starts("one"), host.root / "children"
+    host.supervisor.start([host.shell("one", FORKS.format(count=count, children=children, code=1), max_restarts=1)])
+    until(lambda: starts() == 2 and host.state("one").state == "failed")
+    first, second = map(int, children.read_text().split())
+    assert is_gone(first)
+    assert is_gone(second), "it was given up, and would not be started again"
+
+
 def test_both_outputs_of_a_service_are_in_its_log(host):
     host.supervisor.start([host.shell("one", "echo out; echo error >&2; exec sleep 600")])
     until(lambda: host.log("one") == "out\nerror\n")

@@ -319,7 +319,7 @@ def _last_lines(scope: Scope, service: str, count: int) -> list[str]:
     # Lines are rarely longer than this on average; more is not read, for a log can be very large.
     size = min(max(_TAIL, count * 400), _LONGEST_TAIL)
     text = scope.supervisor.tail(scope.unit(service), size) or _file_end(scope, service, size)
-    text = evidence.without_secrets(scope, running.launch_record(scope, service)["release"], text)
+    text = evidence.without_secrets(scope, running.started_with(scope, service)["release"], text)
     return text.rstrip("\n").split("\n")[-count:] if text else []
 
 

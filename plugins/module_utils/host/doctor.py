@@ -234,6 +234,7 @@ def _services(scope: Scope) -> list[Check]:
     observed = running.observe(scope)
     codes = scope.supervisor.states(scope.units(observed)) if observed else {}
     found = [_service(scope, name, one, codes[scope.unit(name)].exit_code) for name, one in observed.items()]
+    found += [_launch(scope, name) for name in observed]
     current = store.current(scope.environment)
     found += [
         _error(f"{name} is part of the release and was never started", "push or promote again")
@@ -252,6 +253,17 @@ def _service(scope: Scope, name: str, observed: dict[str, Any], exit_code: int |
     if observed["state"] == "exited" and exit_code == 0:
         return _warning(f"{name} ended by itself, and its definition does not have it restarted", f"tsm start {path}")
     return _error(f"{name} should run and is {observed['state']}", f"tsm logs {path}")
+
+
+def _launch(scope: Scope, name: str) -> Check | None:
+    """What is wrong with the file that a service is started with, or None."""
+    try:
+        running.launch_record(scope, name)
+    except durable.DamagedError as error:
+        return _error(error.message, error.hint)
+    except FileNotFoundError as error:
+        return _error(f"{error.filename} is missing", "push or promote again, which writes it anew")
+    return None
 
 
 def _holds(scope: Scope) -> list[Check]:

@@ -4,12 +4,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ..model import drift, release, seal, transaction
-from . import journal, running, store
+from ..model.errors import TetraError
+from . import durable, journal, running, store
 from .scope import Scope
 
 # What a clock that counts whole seconds may hide.
@@ -25,8 +27,11 @@ def examine(scope: Scope, services: Mapping[str, Mapping[str, Any]]) -> list[dic
     """
     found = [*_moved(scope), *_units(scope, services), *_launches(scope, services)]
     for name, used in _in_use(scope, services).items():
-        found += _tree(scope, name, used)
-        found += _older(scope, name, used)
+        damaged = list(_records(scope, name))
+        found += damaged
+        if not damaged:
+            found += _tree(scope, name, used)
+            found += _older(scope, name, used)
     unmanaged = scope.supervisor.unmanaged(scope.owner(""), scope.units(services))
     found += [drift.record(drift.EXTRA, f"unit {unit}", ()) for unit in unmanaged]
     return found
@@ -58,12 +63,20 @@ def _launches(scope: Scope, services: Mapping[str, Mapping[str, Any]]) -> Iterat
     for name, service in services.items():
         if service["stopped"]:
             continue
-        record = running.launch_record(scope, name)
-        if record.get("seal") != running.seal_of(record):
+        if not _is_whole(scope, name):
             yield drift.record(drift.EDITED, f"run/{name}.json", [name])
         script = running.script_path(scope, name)
         if not seal.is_whole(_read(script)):
             yield drift.record(drift.EDITED, f"run/{name}.sh", [name])
+
+
+def _is_whole(scope: Scope, service: str) -> bool:
+    """Whether a launch file is as it was written."""
+    try:
+        record = running.launch_record(scope, service)
+    except (FileNotFoundError, durable.DamagedError):
+        return False
+    return record.get("seal") == running.seal_of(record)
 
 
 def _in_use(scope: Scope, services: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Mapping[str, Any]]]:
@@ -71,8 +84,19 @@ def _in_use(scope: Scope, services: Mapping[str, Mapping[str, Any]]) -> dict[str
     current = store.current(scope.environment)
     used: dict[str, dict[str, Mapping[str, Any]]] = {current: {}} if current else {}
     for name, service in services.items():
-        used.setdefault(service["release"], {})[name] = service
+        if service["release"] != running.UNKNOWN:
+            used.setdefault(service["release"], {})[name] = service
     return used
+
+
+def _records(scope: Scope, name: str) -> Iterator[dict[str, Any]]:
+    """What was kept of a release and is damaged or gone; no process needs it before the next switch."""
+    environment = scope.environment
+    for folder, read in ((environment.releases, store.manifest), (environment.private, store.private)):
+        try:
+            read(environment, name)
+        except TetraError:
+            yield drift.record(drift.EDITED, f"{os.path.basename(folder)}/{name[:12]}.json", ())
 
 
 def _tree(scope: Scope, name: str, services: Mapping[str, Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
@@ -96,8 +120,7 @@ def _tree(scope: Scope, name: str, services: Mapping[str, Mapping[str, Any]]) ->
 
 def _older(scope: Scope, name: str, services: Mapping[str, Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
     """Processes that started before their files were laid, or under what is not current any more."""
-    current = store.current(scope.environment)
-    wanted = store.manifest(scope.environment, current)["services"] if current else {}
+    wanted = _wanted(scope)
     tree = os.path.join(scope.environment.releases, name)
     manifest = store.manifest(scope.environment, name)
     for service, observed in services.items():
@@ -111,6 +134,15 @@ def _older(scope: Scope, name: str, services: Mapping[str, Mapping[str, Any]]) -
         newer = [path for path in _used(manifest, service) if _changed(os.path.join(tree, path)) > begun]
         if newer:
             yield drift.record(drift.OLDER, f"started before {newer[0]} was written", [service])
+
+
+def _wanted(scope: Scope) -> Mapping[str, Mapping[str, Any]]:
+    """The services of what is current; none while that cannot be read, which is told for itself."""
+    current = store.current(scope.environment)
+    services: Mapping[str, Mapping[str, Any]] = {}
+    with contextlib.suppress(TetraError):
+        services = store.manifest(scope.environment, current)["services"] if current else {}
+    return services
 
 
 def _used(manifest: Mapping[str, Any], service: str) -> Mapping[str, Mapping[str, Any]]:

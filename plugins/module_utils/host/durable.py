@@ -25,9 +25,22 @@ from ..model import canonical
 from ..model.errors import REFUSED, TetraError
 
 TEMPORARY = ".tmp-"
+SEAL = "seal"
+"""The key of a record with the digest of all the rest, by which a damaged record is known."""
 
+_BACKUP = "restore it from a backup"
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _LOCK_PAUSE = 0.05
+
+
+class DamagedError(TetraError):
+    """A file does not hold what was written into it.
+
+    :param hint: what to do about this kind of file.
+    """
+
+    def __init__(self, path: str, why: str, hint: str) -> None:
+        super().__init__(f"{path} is damaged: {why}", hint=hint, code=REFUSED)
 
 
 def write_file(path: str, data: bytes, mode: int = 0o644) -> None:
@@ -71,6 +84,11 @@ def new_file(path: str, mode: int) -> Iterator[BinaryIO]:
 def write_json(path: str, record: Mapping[str, Any], mode: int = 0o644) -> None:
     """Replace a file by the canonical text of a record."""
     write_file(path, canonical.dumps(record).encode("ascii") + b"\n", mode)
+
+
+def sealed(record: Mapping[str, Any]) -> bytes:
+    """The text of a record by which it is known whether it was changed since."""
+    return canonical.dumps({**record, SEAL: canonical.digest(record)}).encode("ascii") + b"\n"
 
 
 def create_file(path: str, data: bytes, mode: int = 0o644) -> None:
@@ -257,37 +275,59 @@ def _written(path: str) -> float:
         return math.inf
 
 
-def read_json(path: str) -> dict[str, Any]:
+def read_json(path: str, hint: str = _BACKUP) -> dict[str, Any]:
     """Read a record.
 
+    :param hint: what to do when it is damaged.
     :raises FileNotFoundError: when it is not there.
-    :raises TetraError: code ``refused`` when it is damaged.
+    :raises DamagedError: when it is damaged.
     """
-    with open(path, "rb") as file:
-        data = file.read()
     try:
+        with open(path, "rb") as file:
+            data = file.read()
         record = json.loads(data, parse_constant=_no_constant)
+    except IsADirectoryError as error:
+        raise DamagedError(path, "it is a folder", hint) from error
     except (ValueError, RecursionError) as error:
-        raise TetraError(f"{path} is damaged: {error}", hint="restore it from a backup", code=REFUSED) from error
+        raise DamagedError(path, str(error), hint) from error
     if not isinstance(record, dict):
-        raise TetraError(f"{path} is damaged: it holds no record", hint="restore it from a backup", code=REFUSED)
+        raise DamagedError(path, "it holds no record", hint)
     return record
 
 
-def read_record(path: str, known: int) -> dict[str, Any]:
+def read_record(path: str, known: int, hint: str = _BACKUP) -> dict[str, Any]:
     """Read a record that says which format it has.
 
     :param known: the newest format that this version reads.
-    :raises TetraError: code ``refused`` as :func:`read_json`, and for a newer format.
+    :param hint: what to do when it is damaged.
+    :raises FileNotFoundError: when it is not there.
+    :raises DamagedError: as :func:`read_json`.
+    :raises TetraError: code ``refused`` for a newer format.
     """
-    record = read_json(path)
+    record = read_json(path, hint)
     version = record.get("format")
-    if isinstance(version, bool) or not isinstance(version, int) or version > known:
+    if isinstance(version, bool) or not isinstance(version, int) or version < 1:
+        raise DamagedError(path, f"its format is {version!r}", hint)
+    if version > known:
         raise TetraError(
             f"{path} has format {version!r}, this version reads {known}",
             hint="use the version of the collection that wrote it, or a newer one",
             code=REFUSED,
         )
+    return record
+
+
+def read_sealed(path: str, known: int, hint: str = _BACKUP) -> dict[str, Any]:
+    """Read what :func:`sealed` made, without its seal; one that an older version wrote has none.
+
+    Parameters and errors are those of :func:`read_record`.
+
+    :raises DamagedError: also when it is not what its seal says.
+    """
+    record = read_record(path, known, hint)
+    seal = record.pop(SEAL, None)
+    if seal is not None and seal != canonical.digest(record):
+        raise DamagedError(path, "it is not what its seal says", hint)
     return record
 
 

@@ -28,6 +28,7 @@ _PROBE_LIMIT_OF_A_REVERT = 60.0
 _NEVER_GIVE_UP = 1_000_000
 _KEPT_TRANSACTIONS = 10
 _ABANDONED = 3600.0
+_JOURNALLED = (transaction.CONFIRMED, transaction.ROLLED_BACK, transaction.ROLLBACK_FAILED)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,13 +107,45 @@ def confirm(scope: Scope, identity: str) -> dict[str, Any]:
     """Make a switch final, unless the deadman was first; the answer says who won."""
     with locked(scope):
         found = transactions.load(scope.environment, identity)
-        if found.state == transaction.PROBING and transactions.may_confirm(scope.environment, identity):
+        moved = _moved(scope, found) if found.state == transaction.PROBING else ""
+        if found.state == transaction.PROBING and transactions.may_confirm(scope.environment, identity) and not moved:
+            _check_journal(scope, identity)
             transactions.move(scope.environment, identity, transaction.PROBING, transaction.CONFIRMED)
         found = transactions.load(scope.environment, identity)
         if found.state == transaction.CONFIRMED:
             _finish_confirmed(scope, found)
+    if moved:
+        return revert(scope, identity, Cause(moved, verdict=False))
     _await_end(scope, identity)
     return _result(scope, identity, {}, {})
+
+
+def _moved(scope: Scope, found: Transaction) -> str:
+    """How it is that another release than that of a transaction is current; empty when it is not so."""
+    try:
+        current = store.current(scope.environment)
+    except TetraError as error:
+        return str(error)
+    to = found.record["to"]
+    return "" if current == to else f"{scope.environment.current} names {str(current)[:12]} and not {to[:12]}"
+
+
+def _check_journal(scope: Scope, identity: str = "", most: int = 0) -> None:
+    """Refuse to go on with a journal that was lost: it says what can be gone back to, and so what is not removed.
+
+    :param identity: a transaction of which it has nothing to say yet.
+    :param most: how many ends of others a run that was killed may have left to be written.
+    """
+    written = {record.get("transaction") for record in journal.read(scope.environment)} | {identity}
+    known = transactions.states(scope.environment)
+    lost = [name for name, state in known.items() if state in _JOURNALLED and name not in written]
+    if len(lost) > most:
+        raise TetraError(
+            f"{scope.environment.journal} has lost records: it does not say how {', '.join(lost)} ended",
+            hint="restore it from a backup; if there is none, move the files of these transactions away from "
+            f"{scope.environment.tx}, and the journal begins anew",
+            code=REFUSED,
+        )
 
 
 def _await_end(scope: Scope, identity: str) -> None:
@@ -172,10 +205,10 @@ def settle(scope: Scope) -> None:
             begin_revert(scope, found.identity)
             _finish_revert(scope, transactions.load(scope.environment, found.identity), EXPIRED)
     _sweep_deadmen(scope)
-    ended = (transaction.CONFIRMED, transaction.ROLLED_BACK, transaction.ROLLBACK_FAILED)
+    _check_journal(scope, most=1)
     written = {record.get("transaction") for record in journal.read(scope.environment)}
     for identity, state in transactions.states(scope.environment).items():
-        if state in ended and identity not in written:
+        if state in _JOURNALLED and identity not in written:
             found = transactions.load(scope.environment, identity)
             if state == transaction.CONFIRMED:
                 _finish_confirmed(scope, found)
@@ -253,7 +286,9 @@ def _check_staged(scope: Scope, found: Transaction) -> None:
 
 def _red_before(scope: Scope, actions: Mapping[str, str]) -> set[str]:
     """The services whose check fails already; they are reported and do not block."""
-    changing = [name for name, action in actions.items() if action == plan.RESTART]
+    restarting = [name for name, action in actions.items() if action == plan.RESTART]
+    # What cannot be checked because its launch file is damaged may well be fine.
+    changing = [name for name in restarting if running.started_with(scope, name)["digest"] != running.UNKNOWN]
     return {name for name, sample in probing.check_once(scope, changing).items() if not sample.ok}
 
 
@@ -337,7 +372,8 @@ def remake(scope: Scope, release: str | None, identity: str) -> None:
 
 def _finish_revert(scope: Scope, found: Transaction, cause: Cause) -> None:
     record = found.record
-    evidence.collect(scope, found, dataclasses.asdict(cause))
+    with contextlib.suppress(TetraError, OSError):
+        evidence.collect(scope, found, dataclasses.asdict(cause))
     state, detail = transaction.ROLLED_BACK, cause
     try:
         remake(scope, record["from"], found.identity)
@@ -376,13 +412,19 @@ def _finish_confirmed(scope: Scope, found: Transaction) -> None:
     _give_up_ports(scope, record)
     _journal(scope, found, transaction.CONFIRMED, cause)
     _disarm(scope, found.identity)
-    retain(scope, record["keep"])
+    with contextlib.suppress(TetraError):
+        # What cannot be read stays, and all that it may need; that does not make the host less confirmed.
+        retain(scope, record["keep"])
 
 
 def _give_up_ports(scope: Scope, record: Mapping[str, Any]) -> None:
     """Free the ports that the release before had and this one has not."""
-    after = running.ports(scope, record["to"])
-    gone = [key for key in running.ports(scope, record["from"]) if key not in after]
+    try:
+        after = running.ports(scope, record["to"])
+        gone = [key for key in running.ports(scope, record["from"]) if key not in after]
+    except TetraError:
+        # While a manifest is damaged nobody knows what is needed no more; it stays registered.
+        return
     if gone or record["ports_before"]:
         # A host that goes forward does not wait until the registry is loaded.
         from . import reservations
@@ -397,7 +439,7 @@ def retain(scope: Scope, keep: int) -> None:
         if record.get("outcome") == transaction.CONFIRMED and record["to"] not in confirmed:
             confirmed.append(record["to"])
     keep_releases = set(confirmed[:keep]) | {store.current(scope.environment)}
-    keep_releases |= {running.launch_record(scope, name)["release"] for name in scope.environment.services()}
+    keep_releases |= {running.started_with(scope, name)["release"] for name in scope.environment.services()}
     store.prune(scope.environment, filter(None, keep_releases))
     _forget_ended(scope)
 
@@ -441,6 +483,7 @@ def _journal(scope: Scope, found: Transaction, state: str, cause: Cause) -> None
     decided = transactions.decision(scope.environment, found.identity) or {}
     if any(old.get("transaction") == found.identity for old in journal.read(scope.environment)):
         return
+    _check_journal(scope, found.identity)
     journal.append(
         scope.environment,
         {
@@ -478,7 +521,8 @@ def _revert_result(
 
 def _result(scope: Scope, identity: str, actions: Mapping[str, str], reports: Mapping[str, Any]) -> dict[str, Any]:
     found = transactions.load(scope.environment, identity)
-    records = journal.read(scope.environment)
+    # Of a journal that is damaged, too: what became of the transaction is true all the same.
+    records, _damage = journal.examine(scope.environment)
     last: Mapping[str, Any] = next((old for old in reversed(records) if old.get("transaction") == identity), {})
     return {
         "transaction": identity,

@@ -11,13 +11,23 @@ from typing import Any
 from . import durable, journal
 from .layout import Environment
 
+_FORMAT = 1
+
 
 def read(environment: Environment) -> dict[str, dict[str, Any]]:
     """The bundles that are on hold: digest to ``transaction``, ``reason`` and ``check``."""
     folder = environment.holds
     names = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
-    found = [durable.read_json(os.path.join(folder, name)) for name in names if name.endswith(".json")]
-    return {hold["bundle"]: hold for hold in found}
+    bundles = [name[: -len(".json")] for name in names if name.endswith(".json")]
+    return {bundle: _read(environment, bundle) for bundle in bundles}
+
+
+def _read(environment: Environment, bundle: str) -> dict[str, Any]:
+    try:
+        return durable.read_sealed(_path(environment, bundle), _FORMAT)
+    except durable.DamagedError as error:
+        # That it is on hold is certain: its file is there.
+        return {"format": _FORMAT, "bundle": bundle, "transaction": "", "reason": error.message, "check": ""}
 
 
 def put(environment: Environment, bundle: str, why: Mapping[str, str]) -> None:
@@ -25,7 +35,7 @@ def put(environment: Environment, bundle: str, why: Mapping[str, str]) -> None:
 
     :param why: ``transaction``, ``reason`` and ``check``.
     """
-    durable.write_json(_path(environment, bundle), {"format": 1, "bundle": bundle, **why})
+    durable.write_file(_path(environment, bundle), durable.sealed({"format": _FORMAT, "bundle": bundle, **why}))
 
 
 def lift(environment: Environment, bundle: str, record: Mapping[str, str]) -> None:
@@ -35,9 +45,9 @@ def lift(environment: Environment, bundle: str, record: Mapping[str, str]) -> No
     """
     path = _path(environment, bundle)
     if os.path.exists(path):
-        hold = durable.read_json(path)
+        hold = _read(environment, bundle)
         journal.append(environment, {"kind": "hold_lifted", "bundle": bundle, "hold": hold, **record})
-        durable.remove(path)
+        durable.remove_tree(path)
 
 
 def _path(environment: Environment, bundle: str) -> str:

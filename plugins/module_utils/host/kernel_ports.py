@@ -171,12 +171,12 @@ def _new_record(ours: frozenset[int], wanted: frozenset[int]) -> dict[str, objec
 
 def _remember(home: Home, record: Mapping[str, object]) -> None:
     if record != _record(home):
-        durable.write_json(path(home), record)
+        durable.write_file(path(home), durable.sealed(record))
 
 
 def _record(home: Home) -> dict[str, object]:
     """What is remembered; nothing when there is no file."""
     try:
-        return durable.read_record(path(home), _FORMAT)
+        return durable.read_sealed(path(home), _FORMAT, "remove it")
     except FileNotFoundError:
         return {}

@@ -22,8 +22,15 @@ def removed(environment: Environment) -> dict[str, dict[str, Any]]:
     """The hosts that were taken out: name to ``actor``, ``reason`` and ``time``."""
     folder = environment.removed
     names = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
-    return {name[: -len(".json")]: durable.read_json(os.path.join(folder, name)) for name in names if
-            name.endswith(".json")}
+    return {name[: -len(".json")]: _read(os.path.join(folder, name)) for name in names if name.endswith(".json")}
+
+
+def _read(path: str) -> dict[str, Any]:
+    try:
+        return durable.read_json(path)
+    except durable.DamagedError as error:
+        # Which host was taken out is certain: its file is there.
+        return {"actor": "", "reason": error.message, "time": ""}
 
 
 def change(environment: Environment, host: str, state: str, record: dict[str, Any]) -> bool:
@@ -42,5 +49,5 @@ def change(environment: Environment, host: str, state: str, record: dict[str, An
     if state == REMOVED:
         durable.write_json(path, record)
     else:
-        durable.remove(path)
+        durable.remove_tree(path)
     return True

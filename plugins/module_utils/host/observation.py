@@ -4,10 +4,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ..model import transaction
+from ..model.errors import TetraError
 from ..model.ports import lists as port_lists
 from ..model.ports.registry import TCP, UDP, Registry, number_of, protocol_of
 from ..model.release import ports_of
@@ -21,7 +23,7 @@ def observe(scope: Scope) -> dict[str, Any]:
     """Everything that a plan has to know of this host, as plain data."""
     environment = scope.environment
     current = store.current(environment)
-    releases = {name: _summary(scope, name, manifest) for name, manifest in store.releases(environment).items()}
+    releases = dict(_summaries(scope))
     records = journal.read(environment)
     services = running.observe(scope)
     transaction_now = _open_transaction(scope)
@@ -63,6 +65,13 @@ def url(scope: Scope, service: Mapping[str, Any]) -> str:
         return ""
     scheme = "http" if protocol_of(value) == TCP else UDP
     return f"{scheme}://{scope.settings.address or '127.0.0.1'}:{number_of(value)}"
+
+
+def _summaries(scope: Scope) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The releases that can be gone back to; one of which something is damaged cannot, and one in use is a drift."""
+    for name in store.release_digests(scope.environment):
+        with contextlib.suppress(TetraError):
+            yield name, _summary(scope, name, store.manifest(scope.environment, name))
 
 
 def _summary(scope: Scope, name: str, manifest: Mapping[str, Any]) -> dict[str, Any]:

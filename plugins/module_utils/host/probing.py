@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from ..model import health
-from . import evidence, processes, running, sockets
+from . import durable, evidence, processes, running, sockets
 from .scope import Scope
 from .supervisors.base import ProcessState
 
@@ -34,9 +34,9 @@ class Report:
 
 def check_once(scope: Scope, services: Iterable[str]) -> dict[str, health.Sample]:
     """One round of checks, all services at the same time."""
-    records = {name: running.launch_record(scope, name) for name in services}
+    records, unknown = _started_with(scope, services)
     if not records:
-        return {}
+        return unknown
     # Not every run checks something, and this is much to load; a thread that loads it could meet half of it.
     import concurrent.futures
 
@@ -48,7 +48,20 @@ def check_once(scope: Scope, services: Iterable[str]) -> dict[str, health.Sample
             name: pool.submit(_sample, scope, record, states[scope.unit(name)], probes.check)
             for name, record in records.items()
         }
-        return {name: future.result() for name, future in futures.items()}
+        return {**unknown, **{name: future.result() for name, future in futures.items()}}
+
+
+def _started_with(
+    scope: Scope, services: Iterable[str]
+) -> tuple[dict[str, dict[str, Any]], dict[str, health.Sample]]:
+    """What services are started with, and for those of which this is damaged the check that failed."""
+    records, unknown = {}, {}
+    for name in services:
+        try:
+            records[name] = running.launch_record(scope, name)
+        except (FileNotFoundError, durable.DamagedError) as error:
+            unknown[name] = health.Sample(time.monotonic(), False, False, "", f"it cannot be checked: {error}")
+    return records, unknown
 
 
 def watch(
@@ -119,14 +132,28 @@ def _sample(
     :param probe: ``probes.check``.
     """
     if process.state != "running" or not process.pid:
-        return health.Sample(time.monotonic(), False, False, "", f"the process is {process.state}")
+        detail = f"the process is {process.state}{_in_the_way(scope, record, 0)}"
+        return health.Sample(time.monotonic(), False, False, "", detail)
     identity = processes.identity(process.pid) or ""
     check = record["health"]
     if check is None:
         return health.Sample(time.monotonic(), bool(identity), True, identity, "the process is alive")
     result = probe(check, scope.settings.address, record["cwd"], record["environment"], record.get("user", ""))
+    own = _own(scope, record, process.pid)
     detail = evidence.without_secrets(scope, record["release"], result.detail)
-    return health.Sample(time.monotonic(), result.ok, _own(scope, record, process.pid), identity, detail)
+    if not own:
+        detail += _in_the_way(scope, record, process.pid)
+    return health.Sample(time.monotonic(), result.ok, own, identity, detail)
+
+
+def _in_the_way(scope: Scope, record: Mapping[str, Any], pid: int) -> str:
+    """Who else has the port of a service, as the rest of a sentence; nothing when nobody has.
+
+    :param pid: the process of the service, 0 when there is none.
+    """
+    port = record["ports"].get("main")
+    who = sockets.stranger(scope.settings.address, port, {pid}) if isinstance(port, int) else None
+    return f"; {who}" if who else ""
 
 
 def _own(scope: Scope, record: Mapping[str, Any], pid: int) -> bool:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from typing import Any
 
 
@@ -86,6 +87,22 @@ def _locks(name: str, path: str) -> bool:
     except OSError:
         return False
     return False
+
+
+def groups(leaders: Iterable[str]) -> dict[str, list[str]]:
+    """The living processes, by identity, of the groups that processes lead or have led, as far as there are any.
+
+    :param leaders: identities. While members of its group live nobody else gets the pid of a leader, so one who has it
+        by now leads a group of his own, and of the old one nobody is left.
+    """
+    wanted = {one.partition(":")[0]: one for one in leaders if pid(one) > 1 and identity(pid(one)) in (None, one)}
+    found: dict[str, list[str]] = {}
+    for name in filter(str.isdigit, os.listdir("/proc") if wanted else ()):
+        fields = _stat(int(name))
+        leader = wanted.get(fields[2]) if fields and fields[0] != "Z" else None
+        if fields and leader and int(fields[19]) >= int(leader.partition(":")[2]):
+            found.setdefault(leader, []).append(f"{name}:{fields[19]}")
+    return found
 
 
 def usage(pid: int) -> dict[str, Any]:

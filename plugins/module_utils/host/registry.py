@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import json
 import os
 import socket
 import stat
@@ -17,14 +19,17 @@ from ..model.errors import REFUSED, TetraError
 from ..model.ports import allocation, released
 from ..model.ports import edit as ports_edit
 from ..model.ports import file as ports_file
+from ..model.ports import registry as words
 from ..model.ports.registry import PortValue, Registry
 from ..model.ports.space import HostPorts
+from ..model.release import ports_of
 from . import durable, kernel_ports, settings
-from .layout import Home
+from .layout import Environment, Home
 
 _LOCK_TIMEOUT = 30.0
 _LARGEST = 16 * 1024 * 1024
 _RELEASED_FORMAT = 1
+_WITHOUT_REST = "remove it: freed ports then do not rest"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,8 +91,47 @@ def _decoded(data: bytes, path: str) -> str:
 
 
 def load(tetra_dir: str) -> HostPorts:
-    """What the registry of a host says, and which ports were given up a short while ago; listeners are left aside."""
-    return read_file(default_path(tetra_dir))
+    """What the registry of a host says, and which ports were given up a short while ago; listeners are left aside.
+
+    :raises TetraError: code ``refused`` when it cannot be read, or was lost (:func:`check_not_lost`).
+    """
+    known = read_file(default_path(tetra_dir))
+    check_not_lost(tetra_dir, known)
+    return known
+
+
+def check_not_lost(tetra_dir: str, known: HostPorts) -> None:
+    """Make sure that every environment whose services have ports has some in the registry.
+
+    A registry that was lost, or emptied, would give away what is used.
+
+    :raises TetraError: code ``refused``, naming the ports that it should have.
+    """
+    home = Home(tetra_dir)
+    resting = {words.split_identity(one["by"])[0] for one in known.released.values()}
+    for environment in home.environments():
+        owner = f"{environment.org}/{environment.env}"
+        if known.registry.owned.get(owner) or owner in resting:
+            continue
+        used = _used(environment)
+        if used:
+            path = default_path(tetra_dir)
+            lines = ", ".join(f"{json.dumps(key)} = {json.dumps(value)}" for key, value in sorted(used.items()))
+            raise TetraError(
+                f"{path} has lost the ports of {owner}, which its services use",
+                hint=f"restore the file, or write into it, below [ports.{environment.org}.{environment.env}]: {lines}",
+                code=REFUSED,
+            )
+
+
+def _used(environment: Environment) -> dict[str, PortValue]:
+    """The ports that services of an environment were started with, by key; those of damaged launch files are left."""
+    launches = {}
+    # Others may read the registry, and not who uses it.
+    for service in environment.services() if os.access(environment.run, os.R_OK) else ():
+        with contextlib.suppress(OSError, TetraError):
+            launches[service] = durable.read_json(os.path.join(environment.run, f"{service}.json"))
+    return ports_of({"services": launches})
 
 
 def read_file(path: str) -> HostPorts:
@@ -134,9 +178,18 @@ def settle(tetra_dir: str, owner: str, gone: Iterable[str]) -> None:
     update(tetra_dir, lambda _known: {"owned": {owner: dict.fromkeys(gone)}}, ended=owner)
 
 
-def update(tetra_dir: str, decide: Decide, held: bool = False, ended: str = "") -> Update:
-    """As :func:`update_file`, of the registry of a host; its kernel is told as well."""
-    result = update_file(default_path(tetra_dir), decide, held, ended)
+def update(tetra_dir: str, decide: Decide, held: bool = False, ended: str = "", anew: bool = False) -> Update:
+    """As :func:`update_file`, of the registry of a host; its kernel is told as well.
+
+    :param anew: whether it may be written again after it was lost; else this is refused, as by :func:`load`.
+    """
+
+    def checked(known: HostPorts) -> Mapping[str, Any]:
+        if not anew:
+            check_not_lost(tetra_dir, known)
+        return decide(known)
+
+    result = update_file(default_path(tetra_dir), checked, held, ended)
     if result.changed:
         _keep_from_connections(tetra_dir, result.registry)
     return result
@@ -194,12 +247,11 @@ def locked(path: str) -> AbstractContextManager[None]:
 def _read_released(path: str) -> dict[str, Any]:
     """The released ports beside a registry file."""
     try:
-        found = durable.read_record(_released_path(path), _RELEASED_FORMAT)["released"]
+        found = durable.read_sealed(_released_path(path), _RELEASED_FORMAT, _WITHOUT_REST)["released"]
     except FileNotFoundError:
         return {}
     if not isinstance(found, dict) or not all(map(_is_released, found.values())):
-        raise TetraError(f"{_released_path(path)} is damaged", hint="remove it: freed ports then do not rest",
-                         code=REFUSED)
+        raise durable.DamagedError(_released_path(path), "it holds no released ports", _WITHOUT_REST)
     return found
 
 
@@ -215,7 +267,8 @@ def _release(path: str, made: Update, held: bool, ended: str) -> None:
     if ended:
         after = released.settled(after, ended, now, made.registry.cooldown)
     if after != before:
-        durable.write_json(_released_path(path), {"format": _RELEASED_FORMAT, "released": after})
+        record = {"format": _RELEASED_FORMAT, "released": after}
+        durable.write_file(_released_path(path), durable.sealed(record))
 
 
 def _released_path(path: str) -> str:

@@ -4,9 +4,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 import shutil
+import time
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
@@ -17,9 +19,13 @@ from ..model.release import ports_of
 from ..model.service import Service
 from . import accounts, durable, store
 from .scope import Scope
-from .supervisors.base import UnitSpec
+from .supervisors.base import ABSENT, UnitSpec
+
+UNKNOWN = "0" * 64
+"""The digest of what a service was started with, and of its release, when its launch file is damaged."""
 
 _LAUNCH_FORMAT = 1
+_ANEW = "push or promote again, which writes it anew"
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # Python services must not write into the tree of their release, which is compared with its manifest.
 _ENVIRONMENT = {"PATH": _PATH, "LANG": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1"}
@@ -32,11 +38,13 @@ def observe(scope: Scope) -> dict[str, dict[str, Any]]:
         ``started``, ``restarts``, ``ports``, and ``stopped`` when a person stopped it.
     """
     environment = scope.environment
-    launches = {name: launch_record(scope, name) for name in environment.services()}
+    launches = {name: started_with(scope, name) for name in _known(scope)}
     states = scope.supervisor.states(scope.units(launches)) if launches else {}
     result = {}
     for name, record in launches.items():
         process = states[scope.unit(name)]
+        if process.state == ABSENT and not os.path.lexists(launch_path(scope, name)):
+            continue
         result[name] = {
             "digest": record["digest"],
             "release": record["release"],
@@ -51,6 +59,34 @@ def observe(scope: Scope) -> dict[str, dict[str, Any]]:
     return result
 
 
+def _known(scope: Scope) -> list[str]:
+    """The services that were started here; of one whose launch file is gone the release says so."""
+    with contextlib.suppress(TetraError):
+        return sorted({*scope.environment.services(), *placed(scope, store.current(scope.environment))})
+    return scope.environment.services()
+
+
+def started_with(scope: Scope, service: str) -> dict[str, Any]:
+    """The ``digest``, ``release`` and ``ports`` that a service was started with.
+
+    Where its launch file is damaged, it is of the release that is current, if of any, and its digest is ``UNKNOWN``, so
+    that the next switch starts it anew.
+    """
+    try:
+        return launch_record(scope, service)
+    except (FileNotFoundError, durable.DamagedError):
+        return {"digest": UNKNOWN, **_of_current(scope, service)}
+
+
+def _of_current(scope: Scope, service: str) -> dict[str, Any]:
+    try:
+        current = store.current(scope.environment)
+        entry = store.manifest(scope.environment, current)["services"].get(service) if current else None
+    except TetraError:
+        current, entry = None, None
+    return {"release": current or UNKNOWN, "ports": entry["ports"] if entry else {}}
+
+
 def launch_path(scope: Scope, service: str) -> str:
     """The file that says how a service is started; it holds its secrets and is readable by its owner alone."""
     return os.path.join(scope.environment.run, f"{service}.json")
@@ -63,7 +99,7 @@ def script_path(scope: Scope, service: str) -> str:
 
 def launch_record(scope: Scope, service: str) -> dict[str, Any]:
     """What a service is started with."""
-    return durable.read_record(launch_path(scope, service), _LAUNCH_FORMAT)
+    return durable.read_record(launch_path(scope, service), _LAUNCH_FORMAT, _ANEW)
 
 
 def seal_of(record: Mapping[str, Any]) -> str:
@@ -122,18 +158,21 @@ def switch(scope: Scope, release: str | None, drifted: Collection[str] = ()) -> 
     starting = [name for name, action in done.items() if action in (plan.START, plan.RESTART)]
     scope.supervisor.replace(scope.units(stopping), _levels(scope, {name: records[name] for name in starting}))
     for name in (name for name, action in done.items() if action == plan.STOP):
-        durable.remove(script_path(scope, name))
-        durable.remove(launch_path(scope, name))
+        durable.remove_tree(script_path(scope, name))
+        durable.remove_tree(launch_path(scope, name))
     durable.sync_folder(environment.root)
     return done
 
 
 def point(scope: Scope, release: str | None) -> None:
-    """Make ``current`` name a release, or nothing."""
+    """Make ``current`` name a release, or nothing; a folder that a person put there is kept beside it."""
+    current = scope.environment.current
+    if os.path.isdir(current) and not os.path.islink(current):
+        durable.rename(current, f"{current}.{time.time_ns()}")
     if release is None:
-        durable.remove(scope.environment.current)
+        durable.remove(current)
     else:
-        durable.replace_link(scope.environment.current, os.path.join("releases", release))
+        durable.replace_link(current, os.path.join("releases", release))
 
 
 def start(scope: Scope, services: Iterable[str]) -> None:
@@ -153,6 +192,8 @@ def _levels(scope: Scope, records: Mapping[str, Mapping[str, Any]]) -> list[list
 def _write(scope: Scope, texts: Mapping[str, str]) -> None:
     """Write files that only their owner reads into the folder for what services are started with."""
     for path, text in texts.items():
+        if os.path.isdir(path):
+            durable.remove_tree(path)
         with durable.replacing(path, 0o600) as file:
             file.write(text.encode())
     durable.sync_folder(scope.environment.run)

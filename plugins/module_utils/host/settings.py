@@ -7,7 +7,6 @@ from __future__ import annotations
 import dataclasses
 import os
 
-from ..model import canonical
 from ..model.errors import REFUSED, TetraError
 from . import durable
 from .layout import Home
@@ -35,7 +34,7 @@ def path(home: Home) -> str:
 def load(home: Home) -> Settings:
     """Read the settings of a prepared host.
 
-    :raises TetraError: code ``refused`` when the host was never prepared, or by a newer version.
+    :raises TetraError: code ``refused`` when the host was never prepared, or by a newer version, or this is damaged.
     """
     if not os.path.exists(path(home)):
         raise TetraError(
@@ -43,10 +42,10 @@ def load(home: Home) -> Settings:
             hint="run playbooks/prepare.yml, or the role tetra.platform.tsm, for this host",
             code=REFUSED,
         )
-    record = durable.read_record(path(home), FORMAT)
+    record = durable.read_sealed(path(home), FORMAT, "run playbooks/prepare.yml, which writes it anew")
     return Settings(**{field.name: record[field.name] for field in dataclasses.fields(Settings)})
 
 
 def encode(settings: Settings) -> bytes:
     """The text of the settings file."""
-    return canonical.dumps({"format": FORMAT, **dataclasses.asdict(settings)}).encode("ascii") + b"\n"
+    return durable.sealed({"format": FORMAT, **dataclasses.asdict(settings)})

@@ -70,6 +70,18 @@ def listening_pid(address: str, port: int, pids: Collection[int]) -> bool:
     )
 
 
+def stranger(address: str, port: int, pids: Collection[int]) -> str | None:
+    """Who else than some processes, and their descendants, answers on an address and a TCP port, in words.
+
+    Nothing is bound for that, which could be in the way of who is about to.
+
+    :param address: empty for any address of the host.
+    """
+    found = _described(_answering(address, port), {port})
+    others = [one for one in found if set(socket_holders.ancestry(one["pid"])).isdisjoint(pids)]
+    return holder.text(others[0]) if others else None
+
+
 def _answering(address: str, port: int) -> list[Row]:
     found = socket_tables.read(TCP, (BOUND,), port)
     if not address:

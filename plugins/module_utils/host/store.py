@@ -18,13 +18,18 @@ import stat
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, BinaryIO
 
-from ..model import pack, release
+from ..model import canonical, pack, release
 from ..model.errors import REFUSED, TetraError
 from . import durable
 from .layout import Environment
 
 _CHUNK = 64 * 1024
 _AGAIN = "push or promote again"
+_ANEW = (
+    "push or promote again what it was made of, which writes it anew; that of a release is on every host of its "
+    "environment, and may be copied from there"
+)
+_PRIVATE_FORMAT = 1
 _RECORD = ".json"
 # A named pipe that somebody put in the place of a file is not waited for.
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -33,16 +38,19 @@ _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 def current(environment: Environment) -> str | None:
     """The release that ``current`` names, or None.
 
-    :raises TetraError: code ``refused`` when ``current`` is something else than a link.
+    :raises DamagedError: when ``current`` is something else than a link to a release.
     """
     try:
-        return os.path.basename(os.readlink(environment.current))
+        name = os.path.basename(os.readlink(environment.current))
     except FileNotFoundError:
         return None
     except OSError as error:
         if error.errno != errno.EINVAL:
             raise
-        raise TetraError(f"{environment.current} is not a link", hint="move it away", code=REFUSED) from error
+        raise durable.DamagedError(environment.current, "it is not a link", f"move it away, then {_AGAIN}") from error
+    if not release.is_digest(name):
+        raise durable.DamagedError(environment.current, f"it names {name!r}", f"remove it, then {_AGAIN}")
+    return name
 
 
 def blobs(environment: Environment) -> list[str]:
@@ -212,7 +220,12 @@ def releases(environment: Environment) -> dict[str, dict[str, Any]]:
 
     :raises TetraError: code ``refused`` when one was changed.
     """
-    return {name: manifest(environment, name) for name in _records(environment.releases)}
+    return {name: manifest(environment, name) for name in release_digests(environment)}
+
+
+def release_digests(environment: Environment) -> list[str]:
+    """The digests of the releases whose manifests are here, whole or not."""
+    return _records(environment.releases)
 
 
 def verify_release(environment: Environment, digest: str) -> list[str]:
@@ -228,21 +241,21 @@ def verify_release(environment: Environment, digest: str) -> list[str]:
 
 def add_private(environment: Environment, digest: str, services: Iterable[str], secrets: Mapping[str, str]) -> None:
     """Keep what only this host needs of a release: the services it runs, and the secrets they use."""
-    record = {"format": 1, "services": sorted(services), "secrets": dict(secrets)}
+    record = {"format": _PRIVATE_FORMAT, "services": sorted(services), "secrets": dict(secrets)}
     with _disk(environment):
-        _write_record(os.path.join(environment.private, f"{digest}{_RECORD}"), record, 0o600)
+        _write_text(os.path.join(environment.private, f"{digest}{_RECORD}"), durable.sealed(record), 0o600)
 
 
 def private(environment: Environment, digest: str) -> dict[str, Any]:
     """What :func:`add_private` kept.
 
-    :raises TetraError: code ``refused`` when it is not there.
+    :raises TetraError: code ``refused`` when it is not there, or damaged.
     """
     try:
-        return durable.read_json(os.path.join(environment.private, f"{digest}{_RECORD}"))
+        return durable.read_sealed(os.path.join(environment.private, f"{digest}{_RECORD}"), _PRIVATE_FORMAT, _ANEW)
     except FileNotFoundError as error:
         raise TetraError(
-            f"release {digest[:12]} was never staged on this host", hint="promote again", code=REFUSED
+            f"what this host needs of release {digest[:12]} is not here", hint=_ANEW, code=REFUSED
         ) from error
 
 
@@ -322,25 +335,32 @@ def _check_complete(environment: Environment, record: Mapping[str, Any]) -> None
 
 
 def _write_manifest(folder: str, record: Mapping[str, Any]) -> None:
-    _write_record(os.path.join(folder, f"{release.digest(record)}{_RECORD}"), record, 0o644)
+    text = canonical.dumps(record).encode("ascii") + b"\n"
+    _write_text(os.path.join(folder, f"{release.digest(record)}{_RECORD}"), text, 0o644)
 
 
-def _write_record(path: str, record: Mapping[str, Any], mode: int) -> None:
+def _write_text(path: str, text: bytes, mode: int) -> None:
     """Write a record unless it is there already, so that a second run touches nothing."""
-    with contextlib.suppress(OSError, TetraError):
-        if durable.read_json(path) == record and stat.S_IMODE(os.lstat(path).st_mode) == mode:
-            return
-    durable.write_json(path, record, mode)
+    if _size(path) is None:
+        durable.remove_tree(path)
+    elif stat.S_IMODE(os.lstat(path).st_mode) == mode and _content(path) == text:
+        return
+    durable.write_file(path, text, mode)
+
+
+def _content(path: str) -> bytes:
+    with open(os.open(path, _READ), "rb") as file:
+        return file.read()
 
 
 def _read_manifest(folder: str, digest: str) -> dict[str, Any]:
     path = os.path.join(folder, f"{digest}{_RECORD}")
     try:
-        record = durable.read_json(path)
+        record = durable.read_json(path, _ANEW)
     except FileNotFoundError as error:
-        raise TetraError(f"{digest[:12]} is not on this host", hint=_AGAIN, code=REFUSED) from error
+        raise TetraError(f"{path} is not on this host", hint=_ANEW, code=REFUSED) from error
     if release.digest(record) != digest:
-        raise TetraError(f"{path} was changed", hint=f"remove it, then {_AGAIN}", code=REFUSED)
+        raise durable.DamagedError(path, "it is not what its name says", _ANEW)
     return record
 
 

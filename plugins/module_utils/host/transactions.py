@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ..model import canonical, transaction
+from ..model import transaction
 from ..model.errors import REFUSED, TetraError
 from . import durable, processes
 from .layout import Environment
@@ -21,6 +21,7 @@ WATCHER = "watcher"
 """The part of the deadman, which signs once it can take the host back."""
 
 _ATTEMPTS = 5
+_FORMAT = 1
 _BOOT_ID = "/proc/sys/kernel/random/boot_id"
 
 
@@ -44,7 +45,7 @@ def states(environment: Environment) -> dict[str, str]:
 def load(environment: Environment, identity: str) -> Transaction:
     """Read one transaction, in whichever state it is.
 
-    :raises TetraError: code ``refused`` when the host does not know it, or a newer version wrote it.
+    :raises TetraError: code ``refused`` when the host does not know it, it is damaged, or a newer version wrote it.
     """
     for _attempt in range(_ATTEMPTS):
         state = states(environment).get(identity)
@@ -52,7 +53,10 @@ def load(environment: Environment, identity: str) -> Transaction:
             break
         try:
             path = _path(environment, identity, state)
-            return Transaction(identity, state, durable.read_record(path, transaction.FORMAT))
+            # What the host was to go back to stood there, so a person has to say what becomes of it.
+            hint = (f"rename it to {transaction.file_name(identity, transaction.ABORTED)}; a push or a rollback then "
+                    "goes on from what current names")
+            return Transaction(identity, state, durable.read_sealed(path, transaction.FORMAT, hint))
         except FileNotFoundError:
             continue
     raise TetraError(
@@ -70,7 +74,7 @@ def in_states(environment: Environment, wanted: tuple[str, ...]) -> list[Transac
 def create(environment: Environment, record: Mapping[str, Any]) -> None:
     """Write a new transaction as ``staged``; it must not exist."""
     path = _path(environment, record["id"], transaction.STAGED)
-    durable.create_file(path, _encode(record), 0o600)
+    durable.create_file(path, durable.sealed(record), 0o600)
 
 
 def prune(environment: Environment, identities: Iterable[str]) -> None:
@@ -102,24 +106,24 @@ def write_lease(environment: Environment, identity: str, seconds: float, most: f
     :param most: seconds that it can be renewed to at most, from now on.
     """
     now = time.monotonic()
-    lease = {"format": 1, "boot": boot_id(), "deadline": now + seconds, "limit": now + most}
-    durable.write_file(_beside(environment, identity, "lease"), _encode(lease), 0o600)
+    lease = {"boot": boot_id(), "deadline": now + seconds, "limit": now + most}
+    _write_beside(environment, identity, "lease", lease)
 
 
 def renew_lease(environment: Environment, identity: str, seconds: float) -> bool:
     """Let a lease that still runs end in so many seconds, though not after its limit; whether it still ran."""
     if seconds_left(environment, identity) <= 0:
         return False
-    path = _beside(environment, identity, "lease")
-    lease = durable.read_json(path)
-    durable.write_file(path, _encode({**lease, "deadline": min(time.monotonic() + seconds, lease["limit"])}), 0o600)
+    lease = _read_beside(environment, identity, "lease")
+    renewed = {**lease, "deadline": min(time.monotonic() + seconds, lease["limit"])}
+    _write_beside(environment, identity, "lease", renewed)
     return True
 
 
 def seconds_left(environment: Environment, identity: str) -> float:
     """How long the lease still runs; zero or less when it is over, missing, damaged or from before a reboot."""
     try:
-        lease = durable.read_json(_beside(environment, identity, "lease"))
+        lease = _read_beside(environment, identity, "lease")
     except (TetraError, FileNotFoundError):
         return 0.0
     return float(lease["deadline"]) - time.monotonic() if lease["boot"] == boot_id() else 0.0
@@ -127,11 +131,11 @@ def seconds_left(environment: Environment, identity: str) -> float:
 
 def sign(environment: Environment, identity: str, part: str) -> None:
     """Name this process as the one that plays a part in a transaction: ``HOLDER`` or ``WATCHER``."""
-    record = {"format": 1, "identity": processes.identity(os.getpid())}
+    record = {"identity": processes.identity(os.getpid())}
     for attempt in range(_ATTEMPTS):
         # A deadman signs without the lock, and who holds that removes what is half-written.
         try:
-            durable.write_file(_beside(environment, identity, part), _encode(record), 0o600)
+            _write_beside(environment, identity, part, record)
             return
         except FileNotFoundError:
             if attempt == _ATTEMPTS - 1:
@@ -141,7 +145,7 @@ def sign(environment: Environment, identity: str, part: str) -> None:
 def signed(environment: Environment, identity: str, part: str) -> str | None:
     """The process identity (``pid:start``) of who last played a part in a transaction, living or not."""
     try:
-        return str(durable.read_json(_beside(environment, identity, part))["identity"])
+        return str(_read_beside(environment, identity, part)["identity"])
     except (TetraError, FileNotFoundError):
         return None
 
@@ -158,14 +162,14 @@ def may_confirm(environment: Environment, identity: str) -> bool:
 
 def write_decision(environment: Environment, identity: str, decision: Mapping[str, Any]) -> None:
     """Keep what was decided for the whole fleet, before any host acts on it."""
-    durable.write_file(_beside(environment, identity, "decision"), _encode({"format": 1, **decision}), 0o600)
+    _write_beside(environment, identity, "decision", decision)
 
 
 def decision(environment: Environment, identity: str) -> dict[str, Any] | None:
-    """What was decided for the whole fleet, if this host was told."""
+    """What was decided for the whole fleet, if this host was told; others were told the same, if this is damaged."""
     try:
-        return durable.read_json(_beside(environment, identity, "decision"))
-    except FileNotFoundError:
+        return _read_beside(environment, identity, "decision")
+    except (durable.DamagedError, FileNotFoundError):
         return None
 
 
@@ -191,5 +195,10 @@ def _beside(environment: Environment, identity: str, kind: str) -> str:
     return os.path.join(environment.tx, f"{identity}.{kind}")
 
 
-def _encode(record: Mapping[str, Any]) -> bytes:
-    return canonical.dumps(record).encode("ascii") + b"\n"
+def _write_beside(environment: Environment, identity: str, kind: str, record: Mapping[str, Any]) -> None:
+    path = _beside(environment, identity, kind)
+    durable.write_file(path, durable.sealed({**record, "format": _FORMAT}), 0o600)
+
+
+def _read_beside(environment: Environment, identity: str, kind: str) -> dict[str, Any]:
+    return durable.read_sealed(_beside(environment, identity, kind), _FORMAT)

@@ -102,5 +102,5 @@ def _trailing(samples: Sequence[Sample], good: bool) -> list[Sample]:
 
 def _why(sample: Sample) -> str:
     if sample.ok and not sample.own_process:
-        return "another program answered on the port of the service"
+        return f"another program answered on the port of the service: {sample.detail}"
     return sample.detail

@@ -374,6 +374,49 @@ def test_a_record_that_was_cut_short_is_refused(path, size):
         durable.read_json(path)
 
 
+def test_a_folder_in_the_place_of_a_record_is_damage(path):
+    os.mkdir(path)
+    with pytest.raises(durable.DamagedError, match="file is damaged: it is a folder"):
+        durable.read_json(path)
+
+
+RECORD = {"format": 1, "from": "a" * 8, "lease": 20.5, "none": None, "nested": {"b": [1, 2]}}
+
+
+def test_a_sealed_record_is_read_as_it_was_written(path):
+    durable.write_file(path, durable.sealed(RECORD))
+    assert durable.read_sealed(path, 1) == RECORD
+
+
+def test_a_record_of_before_there_were_seals_is_read(path):
+    durable.write_json(path, RECORD)
+    assert durable.read_sealed(path, 1) == RECORD
+
+
+def test_no_flipped_bit_of_a_sealed_record_goes_unnoticed(path):
+    text = durable.sealed(RECORD)
+    for number in range(8 * len(text)):
+        data = bytearray(text)
+        data[number // 8] ^= 1 << number % 8
+        with open(path, "wb") as file:
+            file.write(data)
+        try:
+            found = durable.read_sealed(path, 1)
+        except TetraError as error:
+            assert path in error.message
+            assert error.hint
+        else:
+            # Only the name of the seal was hit, or what ends the line.
+            assert {key: found.get(key) for key in RECORD} == RECORD, data
+
+
+@pytest.mark.parametrize("version", [None, "1", True, 0, -1, 1.0])
+def test_a_record_without_a_format_is_damaged(path, version):
+    durable.write_json(path, {"format": version})
+    with pytest.raises(durable.DamagedError):
+        durable.read_record(path, 1)
+
+
 def test_a_record_that_is_not_there_is_told_apart_from_a_damaged_one(path):
     with pytest.raises(FileNotFoundError):
         durable.read_json(path)

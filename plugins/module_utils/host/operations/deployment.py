@@ -33,7 +33,8 @@ def release_info(request: Mapping[str, Any]) -> dict[str, Any]:
     scope = _scope(request)
     result = observation.observe(scope)
     result["secret_digests"] = keys.digests(scope.home, request.get("secrets") or {})
-    running_with = store.private(scope.environment, result["current"])["secrets"] if result["current"] else {}
+    known = result["current"] in result["releases"]
+    running_with = store.private(scope.environment, result["current"])["secrets"] if known else {}
     result["current_secrets"] = keys.digests(scope.home, running_with)["digests"]
     named = {word: _release_of(result, word) for word in request.get("manifests") or []}
     manifests = {word: store.manifest(scope.environment, name) for word, name in named.items() if name}

@@ -35,7 +35,10 @@ def port_registry(request: Mapping[str, Any]) -> dict[str, Any]:
     :raises TetraError: listing every port that cannot be had, or saying why the file cannot be changed.
     """
     path = request.get("path") or registry_file.default_path(request["tetra_dir"])
-    now = port_changes.live(request["tetra_dir"], registry_file.read_file(path))
+    known = registry_file.read_file(path)
+    if not request.get("path") and not request.get("import_from"):
+        registry_file.check_not_lost(request["tetra_dir"], known)
+    now = port_changes.live(request["tetra_dir"], known)
     decide = port_changes.of(request, now)
     update = registry_file.preview_file(path, decide)
     if update.changed and not request["check"]:
@@ -55,7 +58,7 @@ def _write(request: Mapping[str, Any], path: str, decide: registry_file.Decide) 
     if request.get("path"):
         return registry_file.update_file(path, decide)
     registry_file.make_folder(path)
-    return registry_file.update(request["tetra_dir"], decide)
+    return registry_file.update(request["tetra_dir"], decide, anew=bool(request.get("import_from")))
 
 
 def _met(update: registry_file.Update, now: HostPorts) -> list[str]:
@@ -77,8 +80,9 @@ def port_registry_info(request: Mapping[str, Any]) -> dict[str, Any]:
     path = request.get("path")
     if path and not os.path.exists(path):
         raise TetraError(f"there is no file {path}", hint="give the path of a ports.toml on this host")
+    read = registry_file.read_file(path) if path else registry_file.load(request["tetra_dir"])
     path = path or registry_file.default_path(request["tetra_dir"])
-    known = port_changes.live(request["tetra_dir"], registry_file.read_file(path))
+    known = port_changes.live(request["tetra_dir"], read)
     said = known.registry
     more: dict[str, Any] = {}
     if request.get("export"):

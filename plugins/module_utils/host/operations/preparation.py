@@ -88,7 +88,7 @@ def _steps(home: Home, wanted: Settings, supervisor: Supervisor, request: Mappin
     return [
         ("folders", any(not os.path.isdir(path) for path in folders), lambda: _make_folders(folders)),
         _file("settings", settings.path(home), settings.encode(wanted)),
-        ("digest key", not os.path.exists(keys.path(home)), lambda: keys.ensure(home)),
+        ("digest key", not keys.is_whole(home), lambda: keys.ensure(home)),
         ("agent", not os.path.exists(program), lambda: _install(program, request["code"])),
         ("agent link", not os.path.lexists(link) or os.readlink(link) != os.path.basename(program),
          lambda: durable.replace_link(link, os.path.basename(program))),

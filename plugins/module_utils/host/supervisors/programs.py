@@ -32,6 +32,9 @@ counted() {{
 read -r now rest < /proc/uptime
 now=${{now%.*}}
 if counted 2> /dev/null; then
+    # What the process before left in its group would still have its port.
+    old=${{process%:*}}
+    if [ "$old" -gt 1 ] && [ ! -e "/proc/$old" ]; then kill -s KILL -- "-$old"; fi 2> /dev/null
     lived=$((now - last)) row=$((row + 1)) all=$((all + 1))
     if [ "$lived" -lt 0 ] || [ "$lived" -ge {FRUITFUL} ]; then row=1; fi
     if [ "$row" -gt "$limit" ]; then

@@ -127,6 +127,7 @@ class Supervisord(Supervisor):
         if not new:
             return
         self._stop(new, self._known())
+        self._end_orphans(new)
         for spec in specs:
             durable.make_folder(os.path.dirname(spec.log), 0o700)
         if _read(self._guard) != programs.GUARD:
@@ -323,13 +324,18 @@ class Supervisord(Supervisor):
         return [starts["identity"] for starts in map(self._starts, units) if starts]
 
     def _end_orphans(self, units: Iterable[str]) -> None:
-        """End what a supervisord that was killed has left of units, and forget how often they were started."""
-        identities = self._identities(units)
+        """End what units have left behind, and forget how often they were started.
+
+        Of a killed supervisord that is all of a unit; of one that went into the background, its children.
+        """
+        leaders = self._identities(units)
         for number in (signal.SIGTERM, signal.SIGKILL):
-            for identity in filter(processes.lives, identities):
-                # Supervisord made each of them the leader of a group.
-                os.killpg(processes.pid(identity), number)
-            if _wait_for_end(identities, _ORPHAN_TIMEOUT):
+            members = processes.groups(leaders)
+            for leader in members:
+                with contextlib.suppress(ProcessLookupError):
+                    # Supervisord made each of them the leader of a group.
+                    os.killpg(processes.pid(leader), number)
+            if _wait_for_end([one for group in members.values() for one in group], _ORPHAN_TIMEOUT):
                 break
         self._remove_files(units, "starts")
 
