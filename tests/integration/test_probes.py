@@ -14,7 +14,7 @@ import time
 import tracemalloc
 
 import pytest
-from ansible_collections.tetra.platform.plugins.module_utils.host import probes, processes
+from ansible_collections.tetra.platform.plugins.module_utils.host import own_addresses, probes, processes
 
 ADDRESS = "127.0.8.1"
 PATH = os.environ["PATH"]
@@ -223,6 +223,32 @@ def test_a_name_server_that_hangs_cannot_hold_a_check(monkeypatch):
         assert result.seconds < 0.9
     # The threads are let go before the next test.
     time.sleep(1)
+
+
+@pytest.mark.parametrize("host", [
+    "169.254.169.254", "2852039166", "0xa9fea9fe", "[::ffff:169.254.169.254]", "192.0.2.1", "localhost@192.0.2.1",
+    "[2001:db8::1]", "[fe80::1]",
+])
+@pytest.mark.parametrize("kind", ["http", "tcp"])
+def test_a_check_of_a_service_asks_no_other_host(monkeypatch, host, kind):
+    monkeypatch.setattr(socket, "create_connection", lambda *_arguments: pytest.fail("it was asked"))
+    check = {"kind": kind, "url": f"http://{host}/", "address": host.rpartition("@")[2].strip("[]"), "port": "80"}
+    result = probes.check({**check, "timeout": 2.0}, "", "/", {}, own=True)
+    assert not result.ok
+    assert "is another host" in result.detail
+
+
+@pytest.mark.parametrize("host", ["localhost", ADDRESS, f"[::ffff:{ADDRESS}]"])
+def test_a_check_of_a_service_asks_its_own_host(host):
+    with server(says(OK)) as (port, _asked):
+        check = {"kind": "http", "url": f"http://{host}:{port}/", "timeout": 2.0}
+        assert probes.check(check, ADDRESS if host == "localhost" else "", "/", {}, own=True).ok
+
+
+def test_the_addresses_of_this_host_are_its_own():
+    said = subprocess.run(["hostname", "--all-ip-addresses"], capture_output=True, text=True, check=True).stdout.split()
+    assert [address for address in said if not own_addresses.is_own(address)] == []
+    assert not own_addresses.is_own("192.0.2.1")
 
 
 @pytest.fixture(scope="module")

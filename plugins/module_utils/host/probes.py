@@ -21,7 +21,7 @@ from collections.abc import Callable, Mapping
 from typing import IO, Any
 
 from ..model.errors import TetraError
-from . import accounts
+from . import accounts, own_addresses
 
 _KEPT = 64 * 1024
 _SHOWN = 500
@@ -40,21 +40,26 @@ class Result:
     seconds: float
 
 
-def check(health: Mapping[str, Any], address: str, cwd: str, environment: Mapping[str, str], user: str = "") -> Result:
+def check(
+    health: Mapping[str, Any], address: str, cwd: str, environment: Mapping[str, str], user: str = "",
+    own: bool = False,
+) -> Result:
     """Make one check.
 
     :param health: ``kind`` http with ``url``, tcp with ``address`` and ``port``, or command with ``argv``; and
         ``timeout`` in seconds.
     :param address: where the services of the host bind; localhost in a check means this, unless it is empty.
     :param cwd: where a command runs, with exactly ``environment``, as ``user``; empty for the user of this process.
+    :param own: ask this host alone. Who writes a definition could otherwise have this process, which may be that of
+        root, ask whatever it reaches, and read the answer.
     """
     begun = time.monotonic()
     deadline = begun + health["timeout"]
     try:
         if health["kind"] == "http":
-            ok, detail = _http(health["url"], address, deadline)
+            ok, detail = _http(health["url"], address, own, deadline)
         elif health["kind"] == "tcp":
-            ok, detail = _tcp(_target(health["address"], address), int(health["port"]), deadline)
+            ok, detail = _tcp(_target(health["address"], address), int(health["port"]), own, deadline)
         else:
             ok, detail = _command(health["argv"], cwd, environment, user, deadline)
     except http.client.HTTPException as error:
@@ -64,11 +69,11 @@ def check(health: Mapping[str, Any], address: str, cwd: str, environment: Mappin
     return Result(ok, _one_line(detail), time.monotonic() - begun)
 
 
-def _http(url: str, address: str, deadline: float) -> _Answer:
+def _http(url: str, address: str, own: bool, deadline: float) -> _Answer:
     parsed = urllib.parse.urlsplit(url)
     if parsed.scheme not in ("http", "https") or not parsed.hostname:
         raise ValueError(f"{url} is not a URL for http or https")
-    connection = _Connection(parsed, _target(parsed.hostname, address), _left(deadline))
+    connection = _Connection(parsed, _target(parsed.hostname, address), own, _left(deadline))
     path = urllib.parse.urlunsplit(("", "", parsed.path or "/", parsed.query, ""))
     host = parsed.netloc.rpartition("@")[2]
     return _within(deadline, lambda: _get(connection, path, host, deadline), connection.cut)
@@ -94,14 +99,14 @@ def _get(connection: _Connection, path: str, host: str, deadline: float) -> _Ans
 class _Connection(http.client.HTTPConnection):
     """A connection that goes to ``target`` and asks for the host of a URL."""
 
-    def __init__(self, url: urllib.parse.SplitResult, target: str, timeout: float) -> None:
+    def __init__(self, url: urllib.parse.SplitResult, target: str, own: bool, timeout: float) -> None:
         self._secure = url.scheme == "https"
         super().__init__(url.hostname or "", url.port or (443 if self._secure else 80), timeout=timeout)
-        self._target = target
+        self._target, self._own = target, own
 
     def connect(self) -> None:
         """Connect; over https the certificate has to be for the host of the URL."""
-        self.sock = socket.create_connection((self._target, self.port), self.timeout)
+        self.sock = _connected(self._target, self.port, self._own, self.timeout)
         if self._secure:
             self.sock = ssl.create_default_context().wrap_socket(self.sock, server_hostname=self.host)
 
@@ -111,12 +116,28 @@ class _Connection(http.client.HTTPConnection):
             self.sock.shutdown(socket.SHUT_RDWR)
 
 
-def _tcp(host: str, port: int, deadline: float) -> _Answer:
+def _tcp(host: str, port: int, own: bool, deadline: float) -> _Answer:
     def connect() -> _Answer:
-        with socket.create_connection((host, port), _left(deadline)):
+        with _connected(host, port, own, _left(deadline)):
             return True, f"connected to port {port}"
 
     return _within(deadline, connect, lambda: None)
+
+
+def _connected(host: str, port: int, own: bool, timeout: float | None) -> socket.socket:
+    """A connection to one of the addresses of a host, which are asked for once: the next answer could be another."""
+    addresses = [str(one[4][0]) for one in socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM)]
+    foreign = [address for address in addresses if own and not own_addresses.is_own(address)]
+    if foreign:
+        raise ValueError(f"{host} is another host ({foreign[0]}); a check asks the service on its own host, or is a "
+                         "command, which runs as the user of the service")
+    for number, address in enumerate(addresses, 1):
+        try:
+            return socket.create_connection((address, port), timeout)
+        except OSError:
+            if number == len(addresses):
+                raise
+    raise OSError(f"{host} has no address")
 
 
 def _within(deadline: float, ask: Callable[[], _Answer], cut: Callable[[], None]) -> _Answer:

@@ -138,7 +138,8 @@ def _sample(
     check = record["health"]
     if check is None:
         return health.Sample(time.monotonic(), bool(identity), True, identity, "the process is alive")
-    result = probe(check, scope.settings.address, record["cwd"], record["environment"], record.get("user", ""))
+    user = record.get("user", "")
+    result = probe(check, scope.settings.address, record["cwd"], record["environment"], user, own=True)
     own = _own(scope, record, process.pid)
     detail = evidence.without_secrets(scope, record["release"], result.detail)
     if not own:

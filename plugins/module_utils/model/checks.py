@@ -33,6 +33,9 @@ def read(value: Value, expand: Callable[[str], Value]) -> dict[str, Any]:
         return {"kind": "http", "url": _checked_url(values.map_text(_stripped(value), expand))}
     if start.startswith("tcp://"):
         return _tcp(values.map_text(_stripped(value), expand))
+    if _SCHEME.match(start):
+        raise TetraError(f"{start.partition(':')[0]}: is no way to ask a service",
+                         hint="write http://, https:// or tcp://, or a command")
     url = _curl(value, expand) if re.match(r"curl[ \t]", start) else None
     return {"kind": "http", "url": url} if url else {"kind": "command", "command": command.read(value)}
 
