@@ -101,8 +101,8 @@ def test_services_that_a_promotion_does_not_change_answer_all_the_time_and_the_o
     untouched = [*seen["good", False], *seen["broken", False]]
     figures = (f"{kinds.count('good')} good, {kinds.count('broken')} broken; answered by untouched services "
                f"{share(untouched):.2%}, by changed ones {share(seen['good', True]):.2%} in good promotions and "
-               f"{share(seen['broken', True]):.2%} in broken ones; from the last answer of the old process to the next "
-               f"of the new one {gap * 1000:.0f} ms, the program's own start by hand {own * 1000:.0f} ms")
+               f"{share(seen['broken', True]):.2%} in broken ones; from the last answer of the old process to the "
+               f"first of the new one {gap * 1000:.0f} ms, the program's own start by hand {own * 1000:.0f} ms")
     print(figures)
     held = sum(one.dropped == 0 for one in untouched)
     guarantees.tell("V1", len(untouched), held, figures)

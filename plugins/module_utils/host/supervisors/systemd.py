@@ -98,6 +98,7 @@ class Systemd(Supervisor):
 
     def stop(self, units: Sequence[str], remove: bool = True) -> None:
         """Stop units, and forget them or keep them from starting with the host."""
+        self._reset(units)
         self._stop(units)
         if not remove:
             self._unlink([self._wanted(_SERVICES_WANTED, f"{unit}.service") for unit in units])
@@ -110,17 +111,20 @@ class Systemd(Supervisor):
         return _run(command).stdout[-size:].decode("utf-8", "replace")
 
     def replace(self, units: Sequence[str], levels: Sequence[Sequence[UnitSpec]]) -> None:
-        """Stop units, forget those that are not started again, then start the others: one reload, one call a level."""
+        """Stop units, forget those that are not started again, then start the others: one reload, one call a level.
+
+        What is replaced is mostly stopped already, and its visitors wait: there is no call more than needed.
+        """
         specs = [spec for level in levels for spec in level]
-        self._stop(units)
         texts = self._texts(specs)
-        changed = self._forget([unit for unit in units if unit not in texts])
+        gone = [unit for unit in units if unit not in texts]
+        self._stop(gone)
+        changed = self._forget(gone)
         if self._define(specs, texts) or changed:
             self._systemctl("daemon-reload", [], bare=True)
-        # Or restarts that were counted before, or promotions in a row, would use up what the unit may be started.
-        self._systemctl("reset-failed", [f"{unit}.service" for unit in texts], may_fail=True)
+        self._reset([unit for unit in texts if unit not in units])
         for level in levels:
-            self._start([spec.unit for spec in level])
+            self._start([spec.unit for spec in level], "restart" if units else "start")
 
     def sweep(self, age: float) -> None:
         """Look also where the links are that start units."""
@@ -254,14 +258,18 @@ class Systemd(Supervisor):
     def _forget(self, forgotten: Sequence[str]) -> bool:
         """Remove units from the disk; whether there were any."""
         known = [unit for unit in forgotten if os.path.lexists(self._path(f"{unit}.service"))]
-        self._systemctl("reset-failed", [f"{unit}.service" for unit in known], may_fail=True)
+        self._reset(known)
         self._unlink([self._wanted(_SERVICES_WANTED, f"{unit}.service") for unit in known])
         self._unlink([self._path(f"{unit}.service") for unit in known])
         return bool(known)
 
-    def _start(self, starting: Sequence[str]) -> None:
+    def _reset(self, units: Sequence[str]) -> None:
+        """Forget restarts that were counted and starts in a row, which would use up what a unit may be started."""
+        self._systemctl("reset-failed", [f"{unit}.service" for unit in units], may_fail=True)
+
+    def _start(self, starting: Sequence[str], verb: str) -> None:
         """Start units together. That one ended at once is for the checks to say, but systemd must know all of them."""
-        self._systemctl("start", [f"{unit}.service" for unit in starting], may_fail=True)
+        self._systemctl(verb, [f"{unit}.service" for unit in starting], may_fail=True)
         listed = _listed(starting)
         # One that has ended already may be forgotten, until somebody asks for it by its name.
         states = self.states([unit for unit in starting if unit not in listed])
