@@ -19,14 +19,21 @@ class ActionModule(ControllerAction):
         answers = {host: task_vars["hostvars"][host].get(arguments["answers"]) for host in before["steps"]}
         heard = progress.collect(before["heard"], answers, before["steps"])
         states, begun, phase = progress.states(heard), before["begun"], arguments["phase"]
+        asked = before["asked"]
         if phase == "switch":
             steps = fleet.switching(plan["plan"], states, int(arguments["batch"]))
             begun += bool(steps)
         elif phase == "decide":
             steps = fleet.deciding(plan["plan"], states, begun)
-        else:
+        elif phase == "end":
             steps = fleet.ending(plan["plan"], states, begun)
-        run_folder.keep_progress(arguments["folder"], {"steps": steps, "heard": heard, "begun": begun})
+        elif phase == "read":
+            steps = fleet.reading(before["steps"], states)
+            asked = {host: before["steps"][host] for host in steps}
+        else:
+            steps = fleet.again(asked, states)
+        kept = {"steps": steps, "asked": asked, "heard": heard, "begun": begun}
+        run_folder.keep_progress(arguments["folder"], kept)
         return {"changed": False, "steps": steps, "cause": _cause(heard)}
 
 

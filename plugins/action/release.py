@@ -35,9 +35,15 @@ class ActionModule(HostAction):
 
     def ask(self, operation: str, request: dict, task_vars: dict, fresh: bool = False) -> dict:
         """Ask the agent; a stage first sees to it that the host has the agent of this version."""
+        self._send_once()
         if request["state"] == "staged":
             return self._ask_to_stage(request, task_vars)
-        return super().ask(operation, request, task_vars, fresh=request["state"] == "confirmed")
+        return super().ask(operation, request, task_vars, fresh=request["state"] in ("confirmed", "observed"))
+
+    def _send_once(self) -> None:
+        # However often the user lets ssh try: it would also send again what was carried out and only not answered.
+        if self._connection.transport == "ssh":
+            self._connection.set_option("reconnection_retries", 0)
 
     def _ask_to_stage(self, request: dict, task_vars: dict) -> dict:
         stage = request["stage"]

@@ -19,10 +19,11 @@ options:
     type: path
     required: true
   phase:
-    description: V(switch) for a batch of hosts, V(decide) before hosts are confirmed, V(end) for how each ends.
+    description: V(switch) for a batch of hosts, V(decide) before hosts are confirmed, V(end) for how each ends,
+      V(read) for those whose answer to that was lost, V(again) for what these still wait for.
     type: str
     required: true
-    choices: [switch, decide, end]
+    choices: [switch, decide, end, read, again]
   batch:
     description: Which batch switches, counted from 0; needed for O(phase=switch).
     type: int
@@ -65,7 +66,7 @@ def main() -> None:
     """Tell that the work is done by the action plugin of the same name."""
     arguments = {
         "folder": {"type": "path", "required": True},
-        "phase": {"type": "str", "required": True, "choices": ["switch", "decide", "end"]},
+        "phase": {"type": "str", "required": True, "choices": ["switch", "decide", "end", "read", "again"]},
         "batch": {"type": "int"},
         "answers": {"type": "str", "required": True},
     }

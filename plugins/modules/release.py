@@ -17,6 +17,7 @@ description:
     of the release along.
   - V(active) arms the revert of the host, switches, and checks what was changed; a service that fails takes the
     host back at once. V(renewed) lets it wait for the rest of its fleet.
+  - V(observed) changes nothing; it tells where the transaction stands when an answer was lost.
 options:
   transaction:
     description: Id of the transaction, the same on all hosts of a run.
@@ -26,7 +27,7 @@ options:
     description: The state to take the transaction to.
     type: str
     required: true
-    choices: [staged, active, renewed, decided, confirmed, rolled_back, aborted]
+    choices: [staged, active, renewed, decided, confirmed, rolled_back, aborted, observed]
   folder:
     description: The C(folder) that M(tetra.platform.deploy_plan) laid ready; needed for O(state=staged).
     type: path
@@ -95,7 +96,7 @@ def main() -> None:
         "state": {
             "type": "str",
             "required": True,
-            "choices": ["staged", "active", "renewed", "decided", "confirmed", "rolled_back", "aborted"],
+            "choices": ["staged", "active", "renewed", "decided", "confirmed", "rolled_back", "aborted", "observed"],
         },
         "folder": {"type": "path"},
         "decision": {"type": "dict"},

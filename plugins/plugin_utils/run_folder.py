@@ -48,14 +48,14 @@ def blob(folder: str | Path, digest: str) -> Path:
 def progress(folder: str) -> dict[str, Any]:
     """What was kept last; nothing has happened before that.
 
-    :returns: ``steps`` (host to the state that its transaction was last taken to), ``heard`` (see ``progress``) and
-        ``begun``, how many batches were switched.
+    :returns: ``steps`` (host to the state that its transaction was last taken to), ``asked`` (the same for the hosts
+        whose last answer was lost), ``heard`` (see ``progress``) and ``begun``, how many batches were switched.
     """
     kept = Path(folder, _PROGRESS)
     if kept.exists():
         record: dict[str, Any] = json.loads(kept.read_text())
         return record
-    return {"steps": dict.fromkeys(plan(folder)["moving"], "staged"), "heard": {}, "begun": 0}
+    return {"steps": dict.fromkeys(plan(folder)["moving"], "staged"), "asked": {}, "heard": {}, "begun": 0}
 
 
 def keep_progress(folder: str, record: Mapping[str, Any]) -> None:

@@ -10,6 +10,7 @@ import json
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -120,6 +121,21 @@ def states(fleet: Fleet, host: str) -> dict[str, str]:
 def open_on(fleet: Fleet, hosts: Iterable[str]) -> dict[str, str]:
     """The hosts that are between two releases, with the state of the transaction that they are in."""
     return {host: state for host in hosts for state in states(fleet, host).values() if state in transaction.OPEN}
+
+
+def expire(fleet: Fleet, hosts: Iterable[str]) -> None:
+    """Say that the leases of hosts are over, so that a test need not wait for it."""
+    for host in hosts:
+        environment = scope(fleet, host).environment
+        for one in transactions.in_states(environment, transaction.REVERTIBLE):
+            transactions.write_lease(environment, one.identity, 0, 0)
+
+
+def settled(fleet: Fleet, hosts: Iterable[str], seconds: float) -> float:
+    """Wait until hosts are between two releases no more, at most for some seconds; how many it took."""
+    begun = time.monotonic()
+    assert wait_for(lambda: not open_on(fleet, hosts), seconds), open_on(fleet, hosts)
+    return time.monotonic() - begun
 
 
 def current(fleet: Fleet, host: str) -> str | None:

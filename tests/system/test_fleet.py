@@ -76,6 +76,7 @@ def sicken(servers) -> None:
     upstream(servers)
 
 
+@pytest.mark.guarantee("F16")
 def test_one_host_goes_first_and_the_others_wait_with_a_new_lease(servers, running):
     servers.policy("prod", lease="12s")
     servers.touch("a good change")

@@ -155,8 +155,12 @@ def _await_end(scope: Scope, identity: str) -> None:
 
 
 def revert(scope: Scope, identity: str, cause: Cause) -> dict[str, Any]:
-    """Take a host back to the release before; a transaction that already ended is only reported."""
-    take_back(scope, identity, cause)
+    """Take a host back to the release before; a transaction that already ended is only reported.
+
+    One that was never armed is given up, so that a switch that is still on its way comes too late.
+    """
+    if take_back(scope, identity, cause) == transaction.STAGED:
+        return abort(scope, identity)
     _disarm(scope, identity)
     return _result(scope, identity, {}, {})
 
@@ -180,6 +184,11 @@ def begin_revert(scope: Scope, identity: str) -> bool:
         if transactions.move(scope.environment, identity, state, transaction.ROLLING_BACK):
             return True
     return False
+
+
+def observe(scope: Scope, identity: str) -> dict[str, Any]:
+    """Where a transaction stands; nothing is changed and nobody is waited for."""
+    return _result(scope, identity, {}, {})
 
 
 def abort(scope: Scope, identity: str) -> dict[str, Any]:

@@ -20,6 +20,7 @@ DECIDE = "decided"
 CONFIRM = "confirmed"
 TAKE_BACK = "rolled_back"
 ABORT = "aborted"
+READ = "observed"
 
 ALL = "all"
 BATCH = "batch"
@@ -75,14 +76,15 @@ def ending(plan: Mapping[str, Any], states: Mapping[str, str], begun: int) -> di
     """What becomes of each host at the end: confirmed, taken back, or given up before it was switched.
 
     :param begun: how many batches were switched.
-    :returns: host to its step; a host that took itself back, or that a run never reached, has none.
+    :returns: host to its step; a host that took itself back, or that refused to be staged, has none.
     """
     ended = _ended_at(plan, states, begun)
     steps = {}
     for number, batch in enumerate(plan["batches"]):
         for host in batch:
             state = states.get(host)
-            if state == transaction.STAGED:
+            # Who was not asked to switch and is not known of can at most be staged.
+            if state == transaction.STAGED or (state is None and number >= begun):
                 steps[host] = ABORT
             elif number >= begun:
                 continue
@@ -96,6 +98,21 @@ def ending(plan: Mapping[str, Any], states: Mapping[str, str], begun: int) -> di
 def deciding(plan: Mapping[str, Any], states: Mapping[str, str], begun: int) -> dict[str, str]:
     """The hosts that are told before any of them is confirmed, so that each can say later what was decided."""
     return {host: DECIDE for host, step in ending(plan, states, begun).items() if step == CONFIRM}
+
+
+def reading(asked: Mapping[str, str], states: Mapping[str, str]) -> dict[str, str]:
+    """The hosts whose answers to their last step were lost; what became of it is read back, it is not done again."""
+    return {host: READ for host in asked if host not in states}
+
+
+def again(asked: Mapping[str, str], states: Mapping[str, str]) -> dict[str, str]:
+    """What is left to do on hosts whose answers were lost: the steps that they still wait for, by what was read back.
+
+    :param asked: those hosts, with the steps whose answers were lost.
+    """
+    waiting = {CONFIRM: (transaction.PROBING,), TAKE_BACK: (transaction.STAGED, *transaction.OPEN),
+               ABORT: (transaction.STAGED,)}
+    return {host: step for host, step in asked.items() if states.get(host) in waiting[step]}
 
 
 def _stays(plan: Mapping[str, Any], ended: int | None, number: int, begun: int) -> bool:

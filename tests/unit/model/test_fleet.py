@@ -76,6 +76,20 @@ def test_failures_within_the_allowance_do_not_stop_a_run():
     assert fleet.ending(allowed, states(a=P, b=R, c=P, d=P), 2) == dict.fromkeys("acd", "confirmed")
 
 
+def test_a_host_whose_staging_was_not_answered_is_given_up_as_well():
+    assert fleet.ending(plan("ab"), states(a=S), 0) == {"a": "aborted", "b": "aborted"}
+
+
+def test_what_became_of_a_lost_answer_is_read_and_done_again_only_where_it_was_not_done():
+    asked = {"a": "confirmed", "b": "confirmed", "c": "rolled_back", "d": "aborted"}
+    assert fleet.reading(asked, states(a=transaction.CONFIRMED)) == dict.fromkeys("bcd", "observed")
+    assert fleet.again(asked, states(a=P, b=transaction.CONFIRMED, c=S, d=S)) == {
+        "a": "confirmed", "c": "rolled_back", "d": "aborted",
+    }  # fmt: skip
+    assert fleet.again(asked, states(a=R, c=transaction.ROLLING_BACK, d=transaction.ABORTED)) == {"c": "rolled_back"}
+    assert fleet.again(asked, {}) == {}
+
+
 def test_a_canary_has_no_allowance():
     assert fleet.switching(plan("a", "bcd", canary=1, max_failures=3), states(a=R, b=S, c=S, d=S), 1) == {}
 
@@ -102,7 +116,7 @@ def test_a_host_that_could_not_go_back_is_left_to_people():
 
 
 def test_when_a_host_was_not_staged_the_others_give_up_and_it_is_left_alone():
-    assert fleet.ending(plan("abc"), states(a=S, b="refused"), 0) == {"a": "aborted"}
+    assert fleet.ending(plan("ab"), states(a=S, b="refused"), 0) == {"a": "aborted"}
 
 
 def test_one_that_would_not_switch_gives_up():

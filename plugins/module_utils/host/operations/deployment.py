@@ -56,7 +56,8 @@ def release(request: Mapping[str, Any]) -> dict[str, Any]:
     """Take a transaction to a state.
 
     :param request: ``tetra_dir``, ``org``, ``env``, ``transaction``, ``state`` (staged, active, renewed, decided,
-        confirmed, rolled_back, aborted), and ``stage``, ``decision`` or ``cause`` where the state needs it.
+        confirmed, rolled_back, aborted, or observed, which only tells), and ``stage``, ``decision`` or ``cause`` where
+        the state needs it.
     """
     scope = _scope(request)
     identity = _identity(request)
@@ -64,7 +65,7 @@ def release(request: Mapping[str, Any]) -> dict[str, Any]:
     if step is None:
         raise TetraError(f"state {request['state']!r} is unknown", hint=f"one of {', '.join(_STEPS)}")
     result = step(scope, identity, request)
-    return {"changed": request["state"] not in ("renewed", "decided"), **result}
+    return {"changed": request["state"] not in ("renewed", "decided", "observed"), **result}
 
 
 def deploy_pack(request: Mapping[str, Any]) -> dict[str, Any]:
@@ -177,6 +178,10 @@ def _abort(scope: Scope, identity: str, request: Mapping[str, Any]) -> dict[str,
     return engine.abort(scope, identity)
 
 
+def _observe(scope: Scope, identity: str, request: Mapping[str, Any]) -> dict[str, Any]:
+    return engine.observe(scope, identity)
+
+
 _STEPS = {
     "staged": _stage,
     "active": _activate,
@@ -185,6 +190,7 @@ _STEPS = {
     "confirmed": _confirm,
     "rolled_back": _revert,
     "aborted": _abort,
+    "observed": _observe,
 }
 
 

@@ -15,9 +15,9 @@ DOCUMENTATION = """
 name: lossy
 short_description: Lose what goes to the agent and what comes back
 description:
-  - For tests. LOSSY_RULES is a list of rules as JSON. One holds for a host and for a state that it is asked for, the
-    first C(times) times; C(what) is C(request) (it is not sent), C(answer) (what came back is lost), C(half) (half of
-    the answer comes), or C(slow) (it is sent after C(seconds)).
+  - For tests. LOSSY_RULES is a list of rules as JSON. One holds for a host the first time that it is asked for a state,
+    and with C(onward) for all that it is asked then; C(what) is C(request) (it is not sent), C(answer) (what came back
+    is lost), C(half) (half of the answer comes), or C(slow) (it is sent after C(seconds)).
   - Every request goes into the file LOSSY_FILE as host, state, and what became of it.
 options: {}
 extends_documentation_fragment:
@@ -54,17 +54,19 @@ def _asked(data: bytes | None) -> tuple[str, str]:
 
 def _rule(host: str, state: str) -> dict | None:
     for rule in json.loads(os.environ["LOSSY_RULES"]):
-        if (rule["host"], rule["state"]) == (host, state) and _count(host, state) < rule.get("times", 1):
+        asked = _was_asked(host, rule["state"])
+        first = rule["state"] == state and not asked
+        if rule["host"] == host and (first or (asked and rule.get("onward"))):
             return rule
     return None
 
 
-def _count(host: str, state: str) -> int:
+def _was_asked(host: str, state: str) -> bool:
     try:
         with open(os.environ["LOSSY_FILE"], encoding="utf-8") as file:
-            return sum(line.split("\t")[:2] == [host, state] for line in file)
+            return any(line.split("\t")[:2] == [host, state] for line in file)
     except FileNotFoundError:
-        return 0
+        return False
 
 
 def _note(host: str, state: str, what: str) -> None:
