@@ -129,8 +129,8 @@ def _connected(host: str, port: int, own: bool, timeout: float | None) -> socket
     addresses = [str(one[4][0]) for one in socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM)]
     foreign = [address for address in addresses if own and not own_addresses.is_own(address)]
     if foreign:
-        raise ValueError(f"{host} is another host ({foreign[0]}); a check asks the service on its own host, or is a "
-                         "command, which runs as the user of the service")
+        raise ValueError(f"{host} is another host ({foreign[0]}), and a check asks its own; a command may ask any, as "
+                         "the user of the service: curl -f -o /dev/null URL")
     for number, address in enumerate(addresses, 1):
         try:
             return socket.create_connection((address, port), timeout)
