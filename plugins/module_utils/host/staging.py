@@ -41,8 +41,9 @@ def stage(scope: Scope, identity: str, request: Mapping[str, Any]) -> dict[str, 
         engine.settle(scope)
         engine.check_no_open_transaction(scope)
         _check_base(scope, part)
-        _check_hold(scope, record, request)
         manifest = request["manifest"] or store.manifest(environment, record["release"])
+        _check_target(scope, record, manifest)
+        _check_hold(scope, record, request)
         admission.admit(scope, manifest, request["services"])
         engine.abort_staged(scope)
         _check_space(scope, request)
@@ -71,8 +72,12 @@ def _take_pack(scope: Scope, request: Mapping[str, Any]) -> int:
         return store.unpack(scope.environment, io.BytesIO(base64.b64decode(request["pack_bytes"])))
     if not request["pack"]:
         return 0
+    folder, name = os.path.split(request["pack"])
+    if folder != pack.FOLDER or not pack.is_name(name):
+        raise TetraError(f"{request['pack']} is not where packs wait", hint="run again", code=REFUSED)
     try:
-        with open(request["pack"], "rb") as file:
+        # Whoever sent it could have put a link or a pipe in its place since.
+        with open(os.open(request["pack"], os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
             return store.unpack(scope.environment, file)
     finally:
         with contextlib.suppress(OSError):
@@ -97,6 +102,18 @@ def _check_hold(scope: Scope, record: Mapping[str, Any], request: Mapping[str, A
             raise TetraError(f"bundle {record['bundle'][:12]} is on hold", code=REFUSED)
         word = {"actor": request["actor"], "reason": request["lift_hold"], "time": engine.now()}
         holds.lift(scope.environment, record["bundle"], word)
+
+
+def _check_target(scope: Scope, record: Mapping[str, Any], manifest: Mapping[str, Any]) -> None:
+    """Nobody gets around a hold by naming another bundle, and who goes back goes to what was confirmed here."""
+    if manifest["bundle"] != record["bundle"]:
+        raise TetraError(f"release {record['release'][:12]} is not of bundle {record['bundle'][:12]}",
+                         hint="run again, to plan from what is there", code=REFUSED)
+    confirmed = {entry["to"] for entry in journal.read(scope.environment)
+                 if entry.get("outcome") == transaction.CONFIRMED}
+    if record["action"] == "rollback" and record["release"] not in confirmed:
+        raise TetraError(f"release {record['release'][:12]} was never confirmed here, so nothing goes back to it",
+                         hint="push or promote a good bundle instead", code=REFUSED)
 
 
 def _check_space(scope: Scope, request: Mapping[str, Any]) -> None:
