@@ -19,8 +19,7 @@ class ActionModule(ControllerAction):
         """The outcome of the run; see the documentation of the module."""
         request, planned = self._task.args["request"], self._task.args.get("plan") or {}
         hosts = self._hosts(request, planned, task_vars)
-        ends = [_as_wanted(request, host["outcome"]) for host in hosts.values()]
-        outcome, message = transaction.fleet_outcome(ends), ""
+        outcome, message = progress.fleet_outcome(request["action"], [host["outcome"] for host in hosts.values()]), ""
         if planned.get("outcome") not in (None, transaction.UNCHANGED):
             outcome, message = planned["outcome"], planned["message"]
         elif outcome == transaction.UNCHANGED:
@@ -39,31 +38,14 @@ class ActionModule(ControllerAction):
     def _hosts(self, request: dict, planned: dict, task_vars: dict) -> dict[str, dict]:
         """What each host ended as: by being moved, else by what was open being settled."""
         settled = {
-            name: _settled(task_vars["hostvars"][name].get("tetra_settled") or {}) for name in request["target_hosts"]
+            name: progress.settled(task_vars["hostvars"][name].get("tetra_settled") or {})
+            for name in request["target_hosts"]
         }
         moved = _moved(request, planned, task_vars) if "folder" in planned else planned.get("hosts", {})
         still = {name for name, host in moved.items() if host["outcome"] == transaction.UNCHANGED}
         told = {name: host for name, host in settled.items() if host and (not planned or name in still)}
         base = moved if planned else dict.fromkeys(request["target_hosts"], _NOTHING)
         return {name: {**host, **told.get(name, {})} for name, host in base.items() if name != request["removing"]}
-
-
-def _settled(answer: dict) -> dict:
-    """What came of settling a host, or of telling it who was taken out; nothing where there was nothing to do."""
-    if not answer or answer.get("skipped"):
-        return {}
-    if "state" in answer:
-        return {"outcome": transaction.host_outcome(answer["state"]), "release": answer.get("release"),
-                "detail": answer.get("detail", "")}
-    if answer.get("failed") or answer.get("unreachable"):
-        return {"outcome": answer.get("code", transaction.UNCONFIRMED), "release": None,
-                "detail": answer.get("msg", "the host did not answer")}
-    return {"outcome": transaction.APPLIED if answer.get("changed") else transaction.UNCHANGED}
-
-
-def _as_wanted(request: dict, outcome: str) -> str:
-    """To take hosts back is what an abort is for."""
-    return transaction.APPLIED if request["action"] == "abort" and outcome == transaction.ROLLED_BACK else outcome
 
 
 def _moved(request: dict, planned: dict, task_vars: dict) -> dict[str, dict]:
@@ -75,7 +57,7 @@ def _moved(request: dict, planned: dict, task_vars: dict) -> dict[str, dict]:
 
 
 def _host(name: str, planned: dict, heard: dict) -> dict:
-    if name not in planned["moving"]:
+    if name not in heard:
         return {"outcome": transaction.UNCHANGED, "release": planned["plan"]["hosts"][name]["from"], "detail": ""}
     defaults = {"release": None, "check": "", "evidence": "", "services": {}, "reports": {}}
     return {**defaults, **heard[name], "outcome": progress.outcome(heard[name])}

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-from ansible_collections.tetra.platform.plugins.module_utils.model import fleet
 from ansible_collections.tetra.platform.plugins.plugin_utils import progress, run_folder
 from ansible_collections.tetra.platform.plugins.plugin_utils.controller import ControllerAction
 
@@ -17,24 +16,9 @@ class ActionModule(ControllerAction):
         arguments = self._task.args
         plan, before = run_folder.plan(arguments["folder"]), run_folder.progress(arguments["folder"])
         answers = {host: task_vars["hostvars"][host].get(arguments["answers"]) for host in before["steps"]}
-        heard = progress.collect(before["heard"], answers, before["steps"])
-        states, begun, phase = progress.states(heard), before["begun"], arguments["phase"]
-        asked = before["asked"]
-        if phase == "switch":
-            steps = fleet.switching(plan["plan"], states, int(arguments["batch"]))
-            begun += bool(steps)
-        elif phase == "decide":
-            steps = fleet.deciding(plan["plan"], states, begun)
-        elif phase == "end":
-            steps = fleet.ending(plan["plan"], states, begun)
-        elif phase == "read":
-            steps = fleet.reading(before["steps"], states)
-            asked = {host: before["steps"][host] for host in steps}
-        else:
-            steps = fleet.again(asked, states)
-        kept = {"steps": steps, "asked": asked, "heard": heard, "begun": begun}
-        run_folder.keep_progress(arguments["folder"], kept)
-        return {"changed": False, "steps": steps, "cause": _cause(heard)}
+        after = progress.advance(plan["plan"], before, answers, arguments["phase"], int(arguments.get("batch") or 0))
+        run_folder.keep_progress(arguments["folder"], after)
+        return {"changed": False, "steps": after["steps"], "cause": _cause(after["heard"])}
 
 
 def _cause(heard: dict) -> dict:

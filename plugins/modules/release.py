@@ -17,7 +17,8 @@ description:
     of the release along.
   - V(active) arms the revert of the host, switches, and checks what was changed; a service that fails takes the
     host back at once. V(renewed) lets it wait for the rest of its fleet.
-  - V(observed) changes nothing; it tells where the transaction stands when an answer was lost.
+  - V(observed) changes nothing; it tells where the transaction stands when an answer was lost. V(unmoved) changes
+    nothing either; it fails where a host that the plan leaves as it is was moved by another run.
 options:
   transaction:
     description: Id of the transaction, the same on all hosts of a run.
@@ -27,12 +28,15 @@ options:
     description: The state to take the transaction to.
     type: str
     required: true
-    choices: [staged, active, renewed, decided, confirmed, rolled_back, aborted, observed]
+    choices: [staged, active, renewed, decided, confirmed, rolled_back, aborted, observed, unmoved]
   folder:
     description: The C(folder) that M(tetra.platform.deploy_plan) laid ready; needed for O(state=staged).
     type: path
   decision:
     description: What was decided for all hosts; needed for O(state=decided).
+    type: dict
+  base:
+    description: What the plan says of this host; needed for O(state=unmoved).
     type: dict
   cause:
     description: Why the host is taken back, with the keys C(reason) and C(verdict); a verdict puts the bundle on hold.
@@ -96,10 +100,12 @@ def main() -> None:
         "state": {
             "type": "str",
             "required": True,
-            "choices": ["staged", "active", "renewed", "decided", "confirmed", "rolled_back", "aborted", "observed"],
+            "choices": ["staged", "active", "renewed", "decided", "confirmed", "rolled_back", "aborted", "observed",
+                        "unmoved"],
         },
         "folder": {"type": "path"},
         "decision": {"type": "dict"},
+        "base": {"type": "dict"},
         "cause": {"type": "dict"},
     }
     bridge.run_module(deployment.release, arguments)

@@ -151,9 +151,9 @@ OPERATIONS: Mapping[str, Mapping[str, Any]] = {
         "address": LINE, "listeners": [_LISTENER], "text": Maybe(str), "proposals": Maybe([PLAIN]),
     },
     "release": {
-        "transaction": LINE, "state": OneOf(transaction.STATES), "blobs": Maybe(int), "release": Maybe(OrNone(_DIGEST)),
-        "services": Maybe(Named(LINE, _NAME)), "reports": Maybe(Named(PLAIN, _NAME)), "detail": Maybe(LINE),
-        "check": Maybe(LINE), "evidence": Maybe(LINE),
+        "transaction": LINE, "state": OneOf((*transaction.STATES, transaction.UNMOVED)), "blobs": Maybe(int),
+        "release": Maybe(OrNone(_DIGEST)), "services": Maybe(Named(LINE, _NAME)),
+        "reports": Maybe(Named(PLAIN, _NAME)), "detail": Maybe(LINE), "check": Maybe(LINE), "evidence": Maybe(LINE),
     },
     "release_info": _OBSERVED,
     "tsm_service": {"services": Named(LINE, _NAME)},

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.tetra.platform.plugins.module_utils.host import (
     agent,
+    deadman,
     durable,
     engine,
     observation,
@@ -299,6 +300,72 @@ def test_without_a_proof_of_health_nothing_is_confirmed_and_the_deadman_takes_th
     os.unlink(os.path.join(staged.environment.tx, f"{IDENTITY}.proven"))
     assert ask_agent(staged, "confirmed")["state"] == transaction.ROLLED_BACK
     assert store.current(staged.environment) is None
+
+
+def test_a_request_to_stage_that_comes_twice_changes_nothing(staged, tmp_path):
+    engine.abort(staged, IDENTITY)
+    with pytest.raises(TetraError, match=f"transaction {IDENTITY} was staged before, and is aborted"):
+        stage(staged, tmp_path / "acme", IDENTITY, "TSM_COMMAND='sleep 600'\n", LEASE)
+    assert transactions.states(staged.environment) == {IDENTITY: transaction.ABORTED}
+
+
+def test_a_confirmation_that_comes_twice_leaves_alone_what_came_since(staged, tmp_path):
+    engine.activate(staged, IDENTITY)
+    engine.confirm(staged, IDENTITY)
+    stage(staged, tmp_path / "acme", LATER, "TSM_COMMAND='sleep 601'\nTSM_MIN_HEALTHY=0s\n", LEASE)
+    before = set(store.releases(staged.environment))
+    assert engine.confirm(staged, IDENTITY)["state"] == transaction.CONFIRMED
+    assert set(store.releases(staged.environment)) == before
+    assert engine.activate(staged, LATER)["state"] == transaction.PROBING
+
+
+def test_what_is_taken_back_before_it_was_switched_is_not_switched_any_more(staged):
+    assert engine.revert(staged, IDENTITY, engine.Cause("its answer was lost", False))["state"] == transaction.ABORTED
+    with pytest.raises(TetraError, match=f"transaction {IDENTITY} is aborted, not staged"):
+        engine.activate(staged, IDENTITY)
+    assert store.current(staged.environment) is None
+
+
+def test_a_deadman_whose_run_died_while_it_armed_gives_the_transaction_up_but_leaves_one_that_lives_alone(staged):
+    transactions.write_lease(staged.environment, IDENTITY, 0.0, 0.0)
+    with engine.locked(staged):
+        engine.abort_left(staged, IDENTITY)
+        assert state(staged) == transaction.STAGED
+    assert deadman.watch(staged, IDENTITY) == transaction.ABORTED
+
+
+@pytest.mark.parametrize("step", ["renewed", "decided", "confirmed"])
+def test_who_asks_a_host_whose_lease_is_over_is_told_that_it_went_back(staged, step):
+    engine.activate(staged, IDENTITY)
+    staged.supervisor.disarm([staged.deadman_unit(IDENTITY)])
+    transactions.write_lease(staged.environment, IDENTITY, 0.0, 0.0)
+    request = {"tetra_dir": staged.home.root, "org": "acme", "env": "dev", "transaction": IDENTITY, "state": step,
+               "decision": {"decision": "commit", "hosts": ["here"]}}
+    assert deployment.release(request)["state"] == transaction.ROLLED_BACK
+    assert transactions.decision(staged.environment, IDENTITY) is None
+
+
+def test_a_confirmed_release_counts_although_its_run_died_before_the_journal_had_it(staged):
+    engine.activate(staged, IDENTITY)
+    transactions.move(staged.environment, IDENTITY, transaction.PROBING, transaction.CONFIRMED)
+    observed = observation.observe(staged)
+    assert (observed["epoch"], observed["transaction"]) == (0, None)
+    assert [(one["transaction"], one["release"]) for one in observed["history"]] == [(IDENTITY, observed["current"])]
+    with engine.locked(staged):
+        engine.settle(staged)
+    assert [one["transaction"] for one in observation.observe(staged)["history"]] == [IDENTITY]
+
+
+def test_a_host_that_a_plan_leaves_alone_tells_whether_it_is_as_it_was(staged):
+    request = {"tetra_dir": staged.home.root, "org": "acme", "env": "dev", "transaction": LATER, "state": "unmoved",
+               "base": {"from": None, "epoch": 0}}
+    assert deployment.release(request)["state"] == transaction.UNMOVED
+    engine.activate(staged, IDENTITY)
+    with pytest.raises(TetraError, match=f"transaction {IDENTITY} of test is probing"):
+        deployment.release(request)
+    engine.confirm(staged, IDENTITY)
+    with pytest.raises(TetraError, match="the base moved"):
+        deployment.release(request)
 
 
 def test_staging_removes_the_packs_that_runs_left_behind(packs, staged):

@@ -35,7 +35,7 @@ def keep_ports(tetra_dir: str) -> str | None:
 
 def _settle(scope: Scope) -> None:
     for found in transactions.in_states(scope.environment, transaction.OPEN):
-        if transactions.seconds_left(scope.environment, found.identity) <= 0:
+        if transaction.is_over(transactions.standing(scope.environment, found)):
             deadman.expire(scope, found.identity)
     with engine.locked(scope):
         engine.settle(scope)

@@ -31,9 +31,9 @@ def watch(scope: Scope, identity: str) -> str:
         if not transaction.TRANSITIONS[state]:
             return state
         if transactions.seconds_left(scope.environment, identity) <= 0:
-            if state == transaction.STAGED:
-                return state
-            return expire(scope, identity)
+            if state != transaction.STAGED:
+                return expire(scope, identity)
+            engine.abort_left(scope, identity)
         time.sleep(_INTERVAL)
 
 

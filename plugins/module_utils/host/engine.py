@@ -28,7 +28,6 @@ _PROBE_LIMIT_OF_A_REVERT = 60.0
 _NEVER_GIVE_UP = 1_000_000
 _KEPT_TRANSACTIONS = 10
 _ABANDONED = 3600.0
-_JOURNALLED = (transaction.CONFIRMED, transaction.ROLLED_BACK, transaction.ROLLBACK_FAILED)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,8 +85,9 @@ def _cause(name: str, report: probing.Report) -> Cause:
 def renew(scope: Scope, identity: str) -> dict[str, Any]:
     """Let a host that was switched wait for the rest of its fleet, with a lease of full length again."""
     with locked(scope):
+        _settle_open(scope)
         found = transactions.load(scope.environment, identity)
-        if found.state == transaction.PROBING:
+        if transaction.may_wait(transactions.standing(scope.environment, found)):
             transactions.renew_lease(scope.environment, identity, found.record["lease"])
     return _result(scope, identity, {}, {})
 
@@ -95,24 +95,39 @@ def renew(scope: Scope, identity: str) -> dict[str, Any]:
 def decide(scope: Scope, identity: str, decision: Mapping[str, Any]) -> dict[str, Any]:
     """Keep the decision of the fleet beside the transaction, if this host still waits for one, and renew its lease."""
     with locked(scope):
+        _settle_open(scope)
         found = transactions.load(scope.environment, identity)
-        if found.state == transaction.PROBING and transactions.renew_lease(
-            scope.environment, identity, found.record["lease"]
-        ):
+        if transaction.may_wait(transactions.standing(scope.environment, found)):
+            transactions.renew_lease(scope.environment, identity, found.record["lease"])
             transactions.write_decision(scope.environment, identity, decision)
     return _result(scope, identity, {}, {})
+
+
+def stay(scope: Scope, identity: str, base: Mapping[str, Any]) -> dict[str, Any]:
+    """Tell that this host is still as a plan leaves it, which the decision for its fleet counts on.
+
+    :param base: the host's part of the plan.
+    :raises TetraError: code ``refused`` when another run moved it, or is about to.
+    """
+    with locked(scope):
+        check_no_open_transaction(scope)
+        check_base(scope, base)
+    return {"transaction": identity, "state": transaction.UNMOVED, "release": store.current(scope.environment)}
 
 
 def confirm(scope: Scope, identity: str) -> dict[str, Any]:
     """Make a switch final, unless the deadman was first; the answer says who won."""
     with locked(scope):
+        _settle_open(scope)
         found = transactions.load(scope.environment, identity)
-        moved = _moved(scope, found) if found.state == transaction.PROBING else ""
-        if found.state == transaction.PROBING and transactions.may_confirm(scope.environment, identity) and not moved:
+        standing = transactions.standing(scope.environment, found)
+        moved = _moved(scope, found) if standing.state == transaction.PROBING else ""
+        if transaction.may_confirm(standing) and not moved:
             _check_journal(scope, identity)
             transactions.move(scope.environment, identity, transaction.PROBING, transaction.CONFIRMED)
         found = transactions.load(scope.environment, identity)
-        if found.state == transaction.CONFIRMED:
+        # One that comes twice, or late, finds it done; what it would do could hit a transaction that came since.
+        if found.state == transaction.CONFIRMED and not _is_written(scope, identity):
             _finish_confirmed(scope, found)
     if moved:
         return revert(scope, identity, Cause(moved, verdict=False))
@@ -136,9 +151,8 @@ def _check_journal(scope: Scope, identity: str = "", most: int = 0) -> None:
     :param identity: a transaction of which it has nothing to say yet.
     :param most: how many ends of others a run that was killed may have left to be written.
     """
-    written = {record.get("transaction") for record in journal.read(scope.environment)} | {identity}
-    known = transactions.states(scope.environment)
-    lost = [name for name, state in known.items() if state in _JOURNALLED and name not in written]
+    written = {str(record.get("transaction")) for record in journal.read(scope.environment)} | {identity}
+    lost = transaction.unwritten(transactions.states(scope.environment), written)
     if len(lost) > most:
         raise TetraError(
             f"{scope.environment.journal} has lost records: it does not say how {', '.join(lost)} ended",
@@ -200,6 +214,14 @@ def abort(scope: Scope, identity: str) -> dict[str, Any]:
     return _result(scope, identity, {}, {})
 
 
+def abort_left(scope: Scope, identity: str) -> None:
+    """Give up a transaction whose run died while it armed; a run that lives holds the lock, and may still arm."""
+    with contextlib.suppress(TetraError), durable.lock(scope.environment.lock, timeout=0.0):
+        found = transactions.load(scope.environment, identity)
+        if found.state == transaction.STAGED and transactions.seconds_left(scope.environment, identity) <= 0:
+            _abort(scope, found)
+
+
 def abort_staged(scope: Scope) -> None:
     """Give up what earlier runs staged and never armed; the caller holds the lock."""
     for found in transactions.in_states(scope.environment, (transaction.STAGED,)):
@@ -209,21 +231,23 @@ def abort_staged(scope: Scope) -> None:
 def settle(scope: Scope) -> None:
     """Finish what a killed run left: reverts that nobody carries out, journal records. The caller holds the lock."""
     _sweep(scope)
-    for found in transactions.in_states(scope.environment, transaction.OPEN):
-        if transactions.seconds_left(scope.environment, found.identity) <= 0:
-            begin_revert(scope, found.identity)
-            _finish_revert(scope, transactions.load(scope.environment, found.identity), EXPIRED)
+    _settle_open(scope)
     _sweep_deadmen(scope)
     _check_journal(scope, most=1)
-    written = {record.get("transaction") for record in journal.read(scope.environment)}
-    for identity, state in transactions.states(scope.environment).items():
-        if state in _JOURNALLED and identity not in written:
-            found = transactions.load(scope.environment, identity)
-            if state == transaction.CONFIRMED:
-                _finish_confirmed(scope, found)
-            else:
-                _journal(scope, found, state, Cause("written after an interruption", verdict=False))
+    for found in transactions.unwritten(scope.environment, journal.read(scope.environment)):
+        if found.state == transaction.CONFIRMED:
+            _finish_confirmed(scope, found)
+        else:
+            _journal(scope, found, found.state, Cause("written after an interruption", verdict=False))
     _try_ports_again(scope)
+
+
+def _settle_open(scope: Scope) -> None:
+    """Take back what is over, if its deadman did not yet; the caller holds the lock."""
+    for found in transactions.in_states(scope.environment, transaction.OPEN):
+        if transaction.is_over(transactions.standing(scope.environment, found)):
+            begin_revert(scope, found.identity)
+            _finish_revert(scope, transactions.load(scope.environment, found.identity), EXPIRED)
 
 
 def _sweep(scope: Scope) -> None:
@@ -270,6 +294,23 @@ def check_no_open_transaction(scope: Scope) -> None:
         )
 
 
+def check_base(scope: Scope, part: Mapping[str, Any]) -> None:
+    """Refuse to go on from another state of this host than the one that a plan was made for.
+
+    :param part: the host's part of the plan.
+    :raises TetraError: code ``refused``, with what was expected and what is.
+    """
+    current = store.current(scope.environment)
+    epoch = journal.head(scope.environment)["seq"]
+    if current != part["from"] or epoch != part["epoch"]:
+        raise TetraError(
+            f"the base moved: the plan was made for {(part['from'] or 'nothing')[:12]} at epoch {part['epoch']}, "
+            f"the host is at {(current or 'nothing')[:12]}, epoch {epoch}",
+            hint="somebody else went on in the meantime; run again to plan from what runs now",
+            code=REFUSED,
+        )
+
+
 def _check_staged(scope: Scope, found: Transaction) -> None:
     if found.state != transaction.STAGED:
         raise TetraError(
@@ -308,8 +349,7 @@ def _arm(scope: Scope, found: Transaction) -> None:
     remake(scope, found.record["from"], identity)
     transactions.sign(scope.environment, identity, transactions.HOLDER)
     lease = found.record["lease"]
-    # A renewal for each batch, one for the decision, and one more for the way of the answers.
-    most = lease * (len(found.record["plan"]["batches"]) + 2)
+    most = transaction.longest(lease, len(found.record["plan"]["batches"]))
     transactions.write_lease(scope.environment, identity, lease, most)
     if not scope.supervisor.arm(_deadman(scope, identity), lease, lambda: _is_watched(scope, identity)):
         raise TetraError(
@@ -490,7 +530,7 @@ def _end(scope: Scope, found: Transaction, state: str, cause: Cause) -> None:
 def _journal(scope: Scope, found: Transaction, state: str, cause: Cause) -> None:
     record = found.record
     decided = transactions.decision(scope.environment, found.identity) or {}
-    if any(old.get("transaction") == found.identity for old in journal.read(scope.environment)):
+    if _is_written(scope, found.identity):
         return
     _check_journal(scope, found.identity)
     journal.append(
@@ -517,9 +557,18 @@ def _journal(scope: Scope, found: Transaction, state: str, cause: Cause) -> None
     )
 
 
+def _is_written(scope: Scope, identity: str) -> bool:
+    return any(old.get("transaction") == identity for old in journal.read(scope.environment))
+
+
 def now() -> str:
     """The time for journals, in UTC."""
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    return utc(time.time())
+
+
+def utc(seconds: float) -> str:
+    """A time of the clock in the form of journals."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
 
 
 def _revert_result(

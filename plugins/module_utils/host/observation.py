@@ -13,7 +13,7 @@ from ..model.errors import TetraError
 from ..model.ports import lists as port_lists
 from ..model.ports.registry import TCP, UDP, Registry, number_of, protocol_of
 from ..model.release import ports_of
-from . import drift, holds, journal, membership, registry, running, sockets, store, transactions
+from . import drift, engine, holds, journal, membership, registry, running, sockets, store, transactions
 from .scope import Scope
 
 FORMAT = 1
@@ -42,7 +42,7 @@ def observe(scope: Scope) -> dict[str, Any]:
         "epoch": records[-1]["seq"] if records else 0,
         "head": {"seq": records[-1]["seq"], "hash": records[-1]["hash"]} if records else {"seq": 0, "hash": ""},
         "transaction": transaction_now,
-        "history": _history(records),
+        "history": _history(scope, records),
         "holds": holds.read(scope.environment),
         "removed": membership.removed(scope.environment),
         "releases": releases,
@@ -99,12 +99,17 @@ def _open_transaction(scope: Scope) -> dict[str, Any] | None:
     return None
 
 
-def _history(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _history(scope: Scope, records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    confirmed = [record for record in records if record.get("outcome") == transaction.CONFIRMED]
+    owed = transactions.unwritten(scope.environment, records)
+    if len(owed) == 1 and owed[0].state == transaction.CONFIRMED:
+        # What others do depends on it at once, though the next run writes it down. More of them were lost.
+        found = owed[0]
+        confirmed.append({**found.record, "transaction": found.identity, "time": engine.utc(found.record["created"])})
     return [
         {"release": record["to"], "bundle": record["bundle"], "transaction": record["transaction"],
          "action": record["action"], "time": record["time"]}
-        for record in records
-        if record.get("outcome") == transaction.CONFIRMED
+        for record in confirmed
     ]
 
 

@@ -15,7 +15,7 @@ from typing import Any
 from ..model import pack, plan, release, transaction
 from ..model.errors import REFUSED, TetraError
 from ..model.ports.registry import PortValue, service_of
-from . import admission, engine, evidence, holds, journal, reservations, running, store, transactions
+from . import admission, engine, evidence, holds, reservations, running, store, transactions
 from .scope import Scope
 
 _PACK_LIFETIME = 3600
@@ -40,7 +40,8 @@ def stage(scope: Scope, identity: str, request: Mapping[str, Any]) -> dict[str, 
     with engine.locked(scope):
         engine.settle(scope)
         engine.check_no_open_transaction(scope)
-        _check_base(scope, part)
+        _check_new(scope, identity)
+        engine.check_base(scope, part)
         manifest = request["manifest"] or store.manifest(environment, record["release"])
         _check_target(scope, record, manifest)
         _check_hold(scope, record, request)
@@ -84,16 +85,11 @@ def _take_pack(scope: Scope, request: Mapping[str, Any]) -> int:
             os.unlink(request["pack"])
 
 
-def _check_base(scope: Scope, part: Mapping[str, Any]) -> None:
-    current = store.current(scope.environment)
-    epoch = journal.head(scope.environment)["seq"]
-    if current != part["from"] or epoch != part["epoch"]:
-        raise TetraError(
-            f"the base moved: the plan was made for {(part['from'] or 'nothing')[:12]} at epoch {part['epoch']}, "
-            f"the host is at {(current or 'nothing')[:12]}, epoch {epoch}",
-            hint="somebody else went on in the meantime; run again to plan from what runs now",
-            code=REFUSED,
-        )
+def _check_new(scope: Scope, identity: str) -> None:
+    state = transactions.states(scope.environment).get(identity)
+    if state:
+        raise TetraError(f"transaction {identity} was staged before, and is {state}",
+                         hint="the request came twice, or late; nothing was changed", code=REFUSED)
 
 
 def _check_hold(scope: Scope, record: Mapping[str, Any], request: Mapping[str, Any]) -> None:

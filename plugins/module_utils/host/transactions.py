@@ -71,6 +71,15 @@ def in_states(environment: Environment, wanted: tuple[str, ...]) -> list[Transac
     return [load(environment, name) for name, state in states(environment).items() if state in wanted]
 
 
+def unwritten(environment: Environment, records: Iterable[Mapping[str, Any]]) -> list[Transaction]:
+    """The transactions that ended and are not in the journal, because the run that ended them was killed.
+
+    :param records: those of the journal.
+    """
+    written = {str(record.get("transaction")) for record in records}
+    return [load(environment, identity) for identity in transaction.unwritten(states(environment), written)]
+
+
 def create(environment: Environment, record: Mapping[str, Any]) -> None:
     """Write a new transaction as ``staged``; it must not exist."""
     path = _path(environment, record["id"], transaction.STAGED)
@@ -110,14 +119,11 @@ def write_lease(environment: Environment, identity: str, seconds: float, most: f
     _write_beside(environment, identity, "lease", lease)
 
 
-def renew_lease(environment: Environment, identity: str, seconds: float) -> bool:
-    """Let a lease that still runs end in so many seconds, though not after its limit; whether it still ran."""
-    if seconds_left(environment, identity) <= 0:
-        return False
+def renew_lease(environment: Environment, identity: str, seconds: float) -> None:
+    """Let a lease that still runs end in so many seconds, though not after its limit."""
     lease = _read_beside(environment, identity, "lease")
     renewed = {**lease, "deadline": min(time.monotonic() + seconds, lease["limit"])}
     _write_beside(environment, identity, "lease", renewed)
-    return True
 
 
 def seconds_left(environment: Environment, identity: str) -> float:
@@ -155,9 +161,10 @@ def write_proof(environment: Environment, identity: str) -> None:
     durable.write_file(_beside(environment, identity, "proven"), b"", 0o600)
 
 
-def may_confirm(environment: Environment, identity: str) -> bool:
-    """Whether the services were proven healthy and the lease still runs."""
-    return os.path.exists(_beside(environment, identity, "proven")) and seconds_left(environment, identity) > 0
+def standing(environment: Environment, found: Transaction) -> transaction.Standing:
+    """How a transaction stands, by its state as it was read and by what lies beside it now."""
+    proven = os.path.exists(_beside(environment, found.identity, "proven"))
+    return transaction.Standing(found.state, seconds_left(environment, found.identity) > 0, proven)
 
 
 def write_decision(environment: Environment, identity: str, decision: Mapping[str, Any]) -> None:

@@ -21,6 +21,7 @@ CONFIRM = "confirmed"
 TAKE_BACK = "rolled_back"
 ABORT = "aborted"
 READ = "observed"
+STAY = transaction.UNMOVED
 
 ALL = "all"
 BATCH = "batch"
@@ -57,13 +58,16 @@ def _size(batch: int | str | None, total: int) -> int:
     return batch or 0
 
 
-def switching(plan: Mapping[str, Any], states: Mapping[str, str], index: int) -> dict[str, str]:
+def switching(plan: Mapping[str, Any], states: Mapping[str, str], index: int, begun: int) -> dict[str, str]:
     """What hosts do when it is a batch's turn: its own switch, those of the batches before wait on with a new lease.
 
     :param plan: with ``batches`` and ``terms``.
     :param states: host to the state that was last read back from it.
+    :param begun: how many batches were switched; no batch is once one before it was not.
     :returns: host to its step; nothing when not every host was staged, or when too many have failed.
     """
+    if index != begun:
+        return {}
     before = [host for batch in plan["batches"][:index] for host in batch]
     coming = [host for batch in plan["batches"][index:] for host in batch]
     if any(states.get(host) != transaction.STAGED for host in coming) or _ended_at(plan, states, index) is not None:
@@ -75,9 +79,22 @@ def switching(plan: Mapping[str, Any], states: Mapping[str, str], index: int) ->
 def ending(plan: Mapping[str, Any], states: Mapping[str, str], begun: int) -> dict[str, str]:
     """What becomes of each host at the end: confirmed, taken back, or given up before it was switched.
 
+    None is confirmed unless every host that the plan leaves as it is has told that it is still so: another run may have
+    moved it, and the fleet would be mixed.
+
     :param begun: how many batches were switched.
     :returns: host to its step; a host that took itself back, or that refused to be staged, has none.
     """
+    return _ends(plan, states, begun, all(states.get(host) == STAY for host in _left(plan)))
+
+
+def _left(plan: Mapping[str, Any]) -> list[str]:
+    """The hosts that a plan leaves as they are."""
+    moved = {host for batch in plan["batches"] for host in batch}
+    return [host for host in plan["hosts"] if host not in moved]
+
+
+def _ends(plan: Mapping[str, Any], states: Mapping[str, str], begun: int, of_one_mind: bool) -> dict[str, str]:
     ended = _ended_at(plan, states, begun)
     steps = {}
     for number, batch in enumerate(plan["batches"]):
@@ -88,7 +105,7 @@ def ending(plan: Mapping[str, Any], states: Mapping[str, str], begun: int) -> di
                 steps[host] = ABORT
             elif number >= begun:
                 continue
-            elif state == transaction.PROBING and _stays(plan, ended, number, begun):
+            elif state == transaction.PROBING and of_one_mind and _stays(plan, ended, number, begun):
                 steps[host] = CONFIRM
             elif state is None or state not in transaction.TRANSITIONS or transaction.TRANSITIONS[state]:
                 steps[host] = TAKE_BACK
@@ -96,8 +113,11 @@ def ending(plan: Mapping[str, Any], states: Mapping[str, str], begun: int) -> di
 
 
 def deciding(plan: Mapping[str, Any], states: Mapping[str, str], begun: int) -> dict[str, str]:
-    """The hosts that are told before any of them is confirmed, so that each can say later what was decided."""
-    return {host: DECIDE for host, step in ending(plan, states, begun).items() if step == CONFIRM}
+    """The hosts that are told before any of them is confirmed, so that each can say later what was decided; and those
+    that are asked whether they are still as the plan leaves them.
+    """
+    told = {host: DECIDE for host, step in _ends(plan, states, begun, True).items() if step == CONFIRM}
+    return {**dict.fromkeys(_left(plan), STAY), **told} if told else {}
 
 
 def reading(asked: Mapping[str, str], states: Mapping[str, str]) -> dict[str, str]:

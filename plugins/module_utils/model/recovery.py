@@ -66,9 +66,13 @@ def is_committed(identity: str, observed: Observed) -> bool:
 def target(observed: Observed) -> str:
     """The release that all hosts of an environment shall run: that of the newest transaction which was confirmed.
 
+    Where a host has confirmed one after another, that tells which is newer, whatever the clocks of controllers said.
+
     :raises TetraError: code ``refused`` when there is none.
     """
-    newest = [answer["history"][-1] for answer in observed.values() if answer["history"]]
+    before = {entry["transaction"] for answer in observed.values() for entry in answer["history"][:-1]}
+    last = [answer["history"][-1] for answer in observed.values() if answer["history"]]
+    newest = [entry for entry in last if entry["transaction"] not in before] or last
     if not newest:
         raise TetraError("no host of the environment has a confirmed release", hint="push or promote a bundle first",
                          code=REFUSED)

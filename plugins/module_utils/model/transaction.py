@@ -8,7 +8,8 @@ rename, and of two actors who rename the same file exactly one succeeds.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import dataclasses
+from collections.abc import Container, Iterable, Mapping
 
 FORMAT = 1
 
@@ -39,6 +40,11 @@ OPEN = (ARMED, ACTIVATED, PROBING, ROLLING_BACK)
 """States in which a host is between two releases; nobody else may move it."""
 REVERTIBLE = (ARMED, ACTIVATED, PROBING)
 """States that a revert may be started from."""
+WRITTEN = (CONFIRMED, ROLLED_BACK, ROLLBACK_FAILED)
+"""Ends that are written into the journal."""
+
+UNMOVED = "unmoved"
+"""What a host tells that a run leaves as it is: no state of a transaction."""
 
 APPLIED = "applied"
 UNCHANGED = "unchanged"
@@ -65,12 +71,55 @@ _HOST_OUTCOMES = {
     ROLLBACK_FAILED: ROLLBACK_FAILED,
     STAGED: REFUSED,
     ABORTED: REFUSED,
+    UNMOVED: UNCHANGED,
 }
 
 
 def may_follow(state: str, following: str) -> bool:
     """Whether a transaction in ``state`` may be moved to ``following``."""
     return following in TRANSITIONS.get(state, ())
+
+
+@dataclasses.dataclass(frozen=True)
+class Standing:
+    """How a transaction stands on a host: its ``state``, whether its lease ``runs`` still, and whether its services
+    were ``proven`` healthy.
+    """
+
+    state: str
+    runs: bool = False
+    proven: bool = False
+
+
+def may_wait(standing: Standing) -> bool:
+    """Whether a host that was switched waits on, with a new lease, and is told what was decided for its fleet."""
+    return standing.state == PROBING and standing.runs
+
+
+def may_confirm(standing: Standing) -> bool:
+    """Whether a switch may be made final."""
+    return may_wait(standing) and standing.proven
+
+
+def is_over(standing: Standing) -> bool:
+    """Whether a host is between two releases and nobody may confirm any more, so that whoever sees it takes it back."""
+    return standing.state in OPEN and not standing.runs
+
+
+def longest(lease: float, batches: int) -> float:
+    """Seconds to which a lease can be renewed: once for each batch and once for the decision, and what is left is for
+    the way of the answers.
+    """
+    return lease * (batches + 2)
+
+
+def unwritten(states: Mapping[str, str], written: Container[str]) -> list[str]:
+    """The transactions that ended on a host whose run was killed before that was in the journal.
+
+    :param states: id to state.
+    :param written: the ids that the journal has.
+    """
+    return [identity for identity, state in states.items() if state in WRITTEN and identity not in written]
 
 
 def file_name(identity: str, state: str) -> str:

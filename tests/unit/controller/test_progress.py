@@ -24,9 +24,12 @@ UNREACHABLE = {"unreachable": True, "msg": "no route"}
         ([STAGED, {"state": "rolled_back", "detail": "api died"}], "rolled_back", "rolled_back", "api died"),
         ([STAGED, LOST], "", "unconfirmed", "the connection broke"),
         ([STAGED, LOST, {"state": "rolled_back"}], "rolled_back", "rolled_back", "the connection broke"),
-        ([STAGED, REFUSED], "staged", "refused", "no space"),
+        ([STAGED, REFUSED], "", "unconfirmed", "no space"),
         ([STAGED, REFUSED, {"state": "aborted"}], "aborted", "refused", "no space"),
         ([STAGED, {"state": "probing"}, UNREACHABLE], "", "unconfirmed", "no route"),
+        ([STAGED, {"state": "probing"}, REFUSED], "", "unconfirmed", "no space"),
+        ([STAGED, LOST, REFUSED], "", "unconfirmed", "the connection broke"),
+        ([REFUSED, {"state": "aborted"}], "aborted", "refused", "no space"),
     ],
 )
 def test_the_last_state_that_was_read_back_counts_and_the_first_reason(answers, state, outcome, detail):
@@ -48,3 +51,20 @@ def test_what_was_told_of_checks_is_kept_over_later_answers():
     heard = progress.collect(heard, {"a": {"state": "rolled_back", "reports": {}, "release": "old"}}, ["a"])
     assert heard["a"]["reports"] == {"api": {}}
     assert (heard["a"]["check"], heard["a"]["evidence"], heard["a"]["release"]) == ("api: http", "/e", "old")
+
+
+@pytest.mark.parametrize(
+    ("action", "hosts", "outcome"),
+    [
+        ("push", ["applied", "rolled_back"], "partial"),
+        ("resume", ["rolled_back", "unchanged"], "rolled_back"),
+        ("abort", ["rolled_back", "unchanged"], "applied"),
+        ("abort", ["rolled_back", "applied"], "partial"),
+        ("abort", ["applied", "applied"], "refused"),
+        ("abort", ["rolled_back", "unconfirmed"], "unconfirmed"),
+    ],
+)
+def test_an_abort_is_applied_where_hosts_were_taken_back_and_not_where_they_were_confirmed_first(
+    action, hosts, outcome
+):
+    assert progress.fleet_outcome(action, hosts) == outcome

@@ -17,7 +17,8 @@ P, S, R, F = transaction.PROBING, transaction.STAGED, transaction.ROLLED_BACK, t
 
 def plan(*batches: str, **terms) -> dict:
     """A plan whose batches are written as words: ``a``, ``bc``."""
-    return {"batches": [list(batch) for batch in batches], "terms": dataclasses.asdict(Terms(**terms))}
+    moved = [list(batch) for batch in batches]
+    return {"batches": moved, "hosts": dict.fromkeys("".join(batches)), "terms": dataclasses.asdict(Terms(**terms))}
 
 
 def states(**found: str | None) -> dict:
@@ -66,13 +67,13 @@ def test_every_host_is_in_one_batch(hosts, canary, batch):
     ],
 )
 def test_a_batch_is_switched_when_all_before_are_well(found, index, expected):
-    assert fleet.switching(plan("a", "b", "c"), found, index) == expected
+    assert fleet.switching(plan("a", "b", "c"), found, index, index) == expected
 
 
 def test_failures_within_the_allowance_do_not_stop_a_run():
     allowed = plan("ab", "cd", max_failures=1)
-    assert fleet.switching(allowed, states(a=P, b=R, c=S, d=S), 1) == {"a": "renewed", "c": "active", "d": "active"}
-    assert fleet.switching(allowed, states(a=R, c=S, d=S), 1) == {}
+    assert fleet.switching(allowed, states(a=P, b=R, c=S, d=S), 1, 1) == {"a": "renewed", "c": "active", "d": "active"}
+    assert fleet.switching(allowed, states(a=R, c=S, d=S), 1, 1) == {}
     assert fleet.ending(allowed, states(a=P, b=R, c=P, d=P), 2) == dict.fromkeys("acd", "confirmed")
 
 
@@ -91,7 +92,7 @@ def test_what_became_of_a_lost_answer_is_read_and_done_again_only_where_it_was_n
 
 
 def test_a_canary_has_no_allowance():
-    assert fleet.switching(plan("a", "bcd", canary=1, max_failures=3), states(a=R, b=S, c=S, d=S), 1) == {}
+    assert fleet.switching(plan("a", "bcd", canary=1, max_failures=3), states(a=R, b=S, c=S, d=S), 1, 1) == {}
 
 
 @pytest.mark.parametrize(
@@ -135,7 +136,7 @@ def test_a_host_is_confirmed_only_when_it_is_well_and_its_scope_allows_it(data):
     hosts = list("abcdef")
     terms = Terms(data.draw(st.integers(0, 2)), data.draw(st.integers(1, 3)), data.draw(st.integers(0, 2)),
                   data.draw(st.sampled_from(fleet.SCOPES)))
-    record = {"batches": fleet.batches(hosts, terms), "terms": dataclasses.asdict(terms)}
+    record = {"batches": fleet.batches(hosts, terms), "hosts": dict.fromkeys(hosts), "terms": dataclasses.asdict(terms)}
     begun = data.draw(st.integers(0, len(record["batches"])))
     switched = [host for batch in record["batches"][:begun] for host in batch]
     found = {host: data.draw(st.sampled_from([P, R, F, S])) if host in switched else S for host in hosts}
@@ -149,3 +150,18 @@ def test_a_host_is_confirmed_only_when_it_is_well_and_its_scope_allows_it(data):
     if confirmed and terms.rollback_scope == "all":
         assert confirmed == {host for host in switched if found[host] == P}
     assert all(steps[host] == "aborted" for host in hosts if found[host] == S)
+
+
+def test_no_batch_is_switched_once_one_before_it_was_not():
+    allowed = plan("a", "b", "c", max_failures=2)
+    assert fleet.switching(allowed, states(a=S, c=S), 2, 0) == {}
+    assert fleet.switching(allowed, states(a=P, c=S), 2, 1) == {}
+
+
+@pytest.mark.parametrize(("told", "expected"), [("unmoved", "confirmed"), ("refused", "rolled_back"),
+                                                (None, "rolled_back")])
+def test_nothing_is_confirmed_unless_what_the_plan_leaves_as_it_is_is_still_so(told, expected):
+    record = {**plan("ab"), "hosts": dict.fromkeys("abc")}
+    assert fleet.deciding(record, states(a=P, b=P), 1) == {"a": "decided", "b": "decided", "c": "unmoved"}
+    assert fleet.ending(record, states(a=P, b=P, c=told), 1) == dict.fromkeys("ab", expected)
+    assert fleet.deciding(record, states(a=P, b=R), 1) == {}

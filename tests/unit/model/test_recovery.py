@@ -68,6 +68,15 @@ def test_all_shall_run_what_was_confirmed_last():
     assert recovery.origin(observed) == "b"
 
 
+def test_what_one_host_confirmed_after_another_is_newer_whatever_the_clock_said():
+    behind = "20260101t110000-00000003"
+    observed = {"a": host((OLD, "r1"), (NEW, "r2"), (behind, "r3")), "b": DONE}
+    assert recovery.target(observed) == "r3"
+    assert recovery.origin(observed) == "a"
+    disagreeing = {"a": host((OLD, "r1"), (NEW, "r2")), "b": host((NEW, "r2"), (OLD, "r1"))}
+    assert recovery.target(disagreeing) == "r2"
+
+
 def test_an_environment_without_a_release_has_nothing_to_give():
     with pytest.raises(TetraError, match="no host of the environment has a confirmed release"):
         recovery.target({"a": host()})

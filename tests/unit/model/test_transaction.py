@@ -70,3 +70,23 @@ def test_every_fleet_has_one_of_the_closed_set_of_outcomes(hosts):
 
 def test_a_host_that_was_not_heard_of_is_unconfirmed():
     assert tx.host_outcome(None) == tx.host_outcome(tx.PROBING) == "unconfirmed"
+
+
+@pytest.mark.parametrize("state", tx.STATES)
+def test_only_what_was_switched_and_proven_is_confirmed_and_only_while_its_lease_runs(state):
+    for runs, proven in ((True, True), (True, False), (False, True), (False, False)):
+        standing = tx.Standing(state, runs, proven)
+        assert tx.may_confirm(standing) == (state == tx.PROBING and runs and proven)
+        assert tx.may_wait(standing) == (state == tx.PROBING and runs)
+        assert tx.is_over(standing) == (state in tx.OPEN and not runs)
+        # Nobody confirms what somebody else may take back.
+        assert not (tx.may_confirm(standing) and tx.is_over(standing))
+
+
+def test_what_ended_and_is_not_in_the_journal_is_owed():
+    states = {"1": tx.CONFIRMED, "2": tx.ROLLED_BACK, "3": tx.ABORTED, "4": tx.ROLLBACK_FAILED, "5": tx.PROBING}
+    assert tx.unwritten(states, {"1"}) == ["2", "4"]
+
+
+def test_a_lease_can_be_renewed_for_each_batch_and_for_the_decision():
+    assert tx.longest(10.0, 3) == 50.0

@@ -56,8 +56,8 @@ def release(request: Mapping[str, Any]) -> dict[str, Any]:
     """Take a transaction to a state.
 
     :param request: ``tetra_dir``, ``org``, ``env``, ``transaction``, ``state`` (staged, active, renewed, decided,
-        confirmed, rolled_back, aborted, or observed, which only tells), and ``stage``, ``decision`` or ``cause`` where
-        the state needs it.
+        confirmed, rolled_back, aborted; observed, which only tells, or unmoved for a host that has none), and
+        ``stage``, ``decision``, ``cause`` or ``base`` where the state needs it.
     """
     scope = _scope(request)
     identity = _identity(request)
@@ -65,7 +65,7 @@ def release(request: Mapping[str, Any]) -> dict[str, Any]:
     if step is None:
         raise TetraError(f"state {request['state']!r} is unknown", hint=f"one of {', '.join(_STEPS)}")
     result = step(scope, identity, request)
-    return {"changed": request["state"] not in ("renewed", "decided", "observed"), **result}
+    return {"changed": request["state"] not in _QUIET, **result}
 
 
 def deploy_pack(request: Mapping[str, Any]) -> dict[str, Any]:
@@ -182,6 +182,11 @@ def _observe(scope: Scope, identity: str, request: Mapping[str, Any]) -> dict[st
     return engine.observe(scope, identity)
 
 
+def _stay(scope: Scope, identity: str, request: Mapping[str, Any]) -> dict[str, Any]:
+    return engine.stay(scope, identity, request["base"])
+
+
+_QUIET = ("renewed", "decided", "observed", "unmoved")
 _STEPS = {
     "staged": _stage,
     "active": _activate,
@@ -191,6 +196,7 @@ _STEPS = {
     "rolled_back": _revert,
     "aborted": _abort,
     "observed": _observe,
+    "unmoved": _stay,
 }
 
 
