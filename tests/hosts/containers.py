@@ -53,6 +53,10 @@ class Host:
             raise AssertionError(f"{self.name}: {command}: exit code {done.returncode}\n{done.stdout}{done.stderr}")
         return done.stdout + done.stderr
 
+    def copy(self, source: Path, place: str) -> None:
+        """Put a file or a folder into a folder of the host."""
+        _docker("cp", os.fspath(source), f"{self.container}:{place}")
+
     def python(self) -> str:
         """The version of the host's Python."""
         return self.run("python3 --version").split()[1]
