@@ -15,7 +15,7 @@ from typing import Any
 from ..model import pack, plan, release, transaction
 from ..model.errors import REFUSED, TetraError
 from ..model.ports.registry import PortValue, service_of
-from . import admission, engine, evidence, holds, reservations, running, store, transactions
+from . import admission, engine, evidence, holds, journal, reservations, running, store, transactions
 from .scope import Scope
 
 _PACK_LIFETIME = 3600
