@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 import stat
 import subprocess
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from pathlib import Path
 
 from ansible_collections.tetra.platform.plugins.module_utils.host import (
@@ -137,23 +137,3 @@ def untidy(scope: Scope) -> list[str]:
 def half_written(scope: Scope) -> list[Path]:
     """What has a name that only a run gives to something that it is about to write."""
     return [path for place in places(scope) for path in Path(place).rglob(f"{durable.TEMPORARY}*")]
-
-
-def order(scope: Scope, found: Sequence, step: str) -> list[str]:
-    """What a run did in another order than it promises: the journal is written and synced, and then it answers.
-
-    :param found: its calls, of :mod:`strace`.
-    :param step: the state of the transaction that the run leads to.
-    """
-    below = [number for number, point in enumerate(found) if point.below(*places(scope))]
-    answers = [number for number, point in enumerate(found) if point.call == "write" and point.text.startswith("1<")]
-    journal_calls = {point.call for point in found if point.below(scope.environment.journal)}
-    ends = step in ("confirmed", "rolled_back", "expired")
-    problems = []
-    if step != "expired" and len(answers) != 1:
-        problems.append(f"{step}: it answered {len(answers)} times")
-    if answers and answers[0] < below[-1]:
-        problems.append(f"{step}: it answered before {found[below[-1]]}")
-    if ("fsync" in journal_calls) != ends or ("write" in journal_calls) != ends:
-        problems.append(f"{step}: what it did with the journal is {journal_calls}")
-    return problems

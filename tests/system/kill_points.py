@@ -40,7 +40,9 @@ from ansible_collections.tetra.platform.plugins.plugin_utils import bundle, host
 from . import invariants, strace
 
 T = TypeVar("T")
-LEASE, GRACE = 8.0, 10.0
+# Long enough for a machine with much else to do; it is said to be over when it is of no use any more.
+LEASE, GRACE = 60.0, 60.0
+SHORT_LEASE = 12.0
 SECRET = "open-sesame-4711"
 API = """\
 TSM_COMMAND='exec python3 -m http.server $PORT --bind 127.0.0.1 --directory ${TETRA_RELEASE_DIR}/files/api'
@@ -70,7 +72,7 @@ STEPS = {
 }
 """What is put to the test, and the steps that lead to it; ``expired`` is the run of the deadman."""
 ERRORS = ("ENOSPC", "EIO", "EROFS", "EDQUOT")
-# After one of so many kills of an activation the real end of a lease is waited for; else it is said to be over at once.
+# After one of so many kills of an activation the real end of a short lease is waited for.
 _PATIENT = 20
 
 
@@ -87,6 +89,24 @@ class Report:
     held: int = 0
     hit: int = 0
     problem: str = ""
+
+    def fill(self, fault: str, known: Sequence[strace.Point], count: int, holds: Callable[[strace.Point, int], bool]):
+        """Try points until one does not hold.
+
+        :param known: all points.
+        :param count: how many are tried; 0 for all, then with each of the errors.
+        :param holds: called with a point and a number that says which error comes; whether the fault was seen to
+            happen. It raises when the host is not as it has to be.
+        """
+        errors = len(ERRORS) if fault == "refused" and not count else 1
+        for number, point in enumerate(evenly([point for point in known for _error in range(errors)], count)):
+            self.tried += 1
+            try:
+                self.hit += holds(point, number)
+            except Exception:
+                self.problem = f"{fault} ({number}) at {point}\n{traceback.format_exc()}"
+                return
+            self.held += 1
 
     def figures(self, what: str) -> str:
         """As text for the table of the guarantees."""
@@ -130,6 +150,7 @@ class Host:
         self.scope.environment.prepare()
         self.places = invariants.places(self.scope)
         self.releases: dict[str, str] = {}
+        self.answer: dict = {}
         self.ports: dict[str, Mapping[str, int]] = {}
 
     def down(self) -> None:
@@ -182,18 +203,22 @@ class Host:
             "probe": {"passes": 1, "spacing": 0.1}, "keep": keep, "heads": {},
         }  # fmt: skip
 
-    def runs(self, step: str, name: str = "", **terms: float) -> list[Run]:
+    def identity(self) -> str:
+        """The name of a new transaction; it comes after all others."""
+        return f"{time.strftime('%Y%m%dt%H%M%S')}-{next(self._numbers):08x}"
+
+    def runs(self, step: str, name: str = "", verdict: bool = False, **terms: float) -> list[Run]:
         """The runs of the host that lead to a step and through it.
 
         :param name: the organization whose release goes out; else that which does not run.
+        :param verdict: whether it is taken back for what it is, so that it gets on hold.
         :param terms: as :meth:`stage_request` takes them.
         """
-        # In the order in which they were made.
-        identity = f"{time.strftime('%Y%m%dt%H%M%S')}-{next(self._numbers):08x}"
+        identity = self.identity()
         agent = os.path.join(self.scope.home.bin, "tsm")
         common = {"tetra_dir": self.scope.home.root, "org": "acme", "env": "dev", "transaction": identity}
         more = {"staged": {"stage": self.stage_request(name or self.other, **terms)},
-                "rolled_back": {"cause": {"reason": "a test", "verdict": False}}}
+                "rolled_back": {"cause": {"reason": "a test", "verdict": verdict}}}
         ends = {"active": transaction.PROBING}
         made = [
             Run([agent, "run", "release"], json.dumps({**common, "state": state, **more.get(state, {})}),
@@ -203,9 +228,9 @@ class Host:
         deadman = Run([agent, "deadman", self.scope.home.root, "acme", "dev", identity])
         return [*made, deadman] if step == "expired" else made
 
-    def push(self, name: str = "", **terms: float) -> None:
-        """Bring a release to the host, from its staging to its confirmation."""
-        for run in self.runs("confirmed", name, **terms):
+    def push(self, name: str = "", step: str = "confirmed", **terms: float) -> None:
+        """Bring a release to the host, from its staging to its confirmation or to another step."""
+        for run in self.runs(step, name, **terms):
             run()
 
     def open(self) -> list[transactions.Transaction]:
@@ -220,7 +245,7 @@ class Host:
                 unit = f"{self.scope.deadman_unit(one.identity)}.service"
                 subprocess.run(["systemctl", "start", "--no-block", unit], check=True)
 
-    def settle(self, patient: bool = True) -> None:
+    def settle(self, patient: bool = False) -> None:
         """Wait until the host has settled by itself, and do what every next run begins with.
 
         :param patient: whether leases are left to end by themselves.
@@ -229,11 +254,18 @@ class Host:
             self.expire()
         end = time.monotonic() + LEASE + GRACE
         while self.open():
-            assert time.monotonic() < end, "the host did not settle by itself"
+            assert time.monotonic() < end, f"the host did not settle by itself: {self._deadmen()}"
             time.sleep(0.02)
         self._age()
         with engine.locked(self.scope):
             engine.settle(self.scope)
+
+    def _deadmen(self) -> dict[str, tuple[str, str]]:
+        """What became of the deadmen of open transactions, and what they said last."""
+        units = {self.scope.deadman_unit(one.identity): one.state for one in self.open()}
+        states = self.scope.supervisor.states(units)
+        return {unit: (f"{state}, {states[unit]}", self.scope.supervisor.tail(unit, 2000))
+                for unit, state in units.items()}
 
     def _age(self) -> None:
         """Let what was left half-written be a day old."""
@@ -278,7 +310,7 @@ def refused(host: Host, point: strace.Point, run: Run, number: int) -> bool:
     done = strace.failing_at(run.command, point, ERRORS[number % len(ERRORS)], run.request, log)
     assert "Traceback" not in done.stderr, done.stderr
     if run.request:
-        answer = json.loads(done.stdout)
+        host.answer = answer = json.loads(done.stdout)
         result = answer.get("result")
         assert result or answer["error"]["message"], answer
         if result and "release" in result:
@@ -305,9 +337,9 @@ def alone(host: Host) -> Iterator[None]:
             os.kill(waiting, signal.SIGCONT)
 
 
-def attempt(host: Host, step: str, act: Callable[[Run], T]) -> T:
+def attempt(host: Host, step: str, act: Callable[[Run], T], lease: float = LEASE) -> T:
     """Bring a host to where a step begins, and do something with the run of that step."""
-    *before, last = host.runs(step)
+    *before, last = host.runs(step, lease=lease)
     for run in before:
         run()
     with alone(host) if step == "expired" else contextlib.nullcontext():
@@ -317,7 +349,7 @@ def attempt(host: Host, step: str, act: Callable[[Run], T]) -> T:
 def points(host: Host, step: str) -> list[strace.Point]:
     """The calls by which the run of a step changes files of the host."""
     found = attempt(host, step, lambda run: strace.calls(run.command, host.folder / "log", run.request))
-    host.settle(patient=False)
+    host.settle()
     return [point for point in found if point.below(*host.places) and not point.failed]
 
 
@@ -328,31 +360,26 @@ def matrix(host: Host, step: str, fault: str, count: int = 0) -> Report:
     :param fault: one of ``FAULTS``.
     :param count: how many points are tried; 0 for all.
     """
+    host.settle()
     known = points(host, step)
     switch = [number for number, point in enumerate(known) if point.paths()[-1] == host.scope.environment.current]
     report = Report(len(known), switch[0] if switch and step == "active" else 0)
-    # All four errors at each point, or one after the other at some.
-    errors = len(ERRORS) if fault == "refused" and not count else 1
-    for number, point in enumerate(evenly([point for point in known for _error in range(errors)], count)):
-        report.tried += 1
-        try:
-            report.hit += _holds(host, step, fault, point, number)
-        except Exception:
-            report.problem = f"{step} {fault} ({number}) at {point}\n{traceback.format_exc()}"
-            return report
-        report.held += 1
-    host.push()
+    report.fill(fault, known, count, lambda point, number: _holds(host, step, fault, point, number))
+    if not report.problem:
+        host.push()
     return report
 
 
 def _holds(host: Host, step: str, fault: str, point: strace.Point, number: int) -> bool:
     """Let something go wrong at a point; whether it did. It raises when the host is not as it has to be."""
     old = host.current
-    hit = attempt(host, step, lambda run: FAULTS[fault](host, point, run, number))
+    patient = (step, fault) == ("active", "killed") and number % _PATIENT == 2
+    lease = SHORT_LEASE if patient else LEASE
+    hit = attempt(host, step, lambda run: FAULTS[fault](host, point, run, number), lease)
     either = {old, *host.releases.values()}
     assert host.current in either, host.current
     assert invariants.watched(host.scope), "an open transaction is not watched"
-    host.settle(patient=(step, fault) == ("active", "killed") and number % _PATIENT == 2)
+    host.settle(patient)
     # A step that was not stopped may have come to its end.
     may_end = step == "confirmed" or fault == "refused"
     problems = host.problems(either if may_end else {old})
@@ -364,17 +391,28 @@ def disorder(host: Host, step: str) -> list[str]:
     """What a loss of power could take of a step whose run has answered already."""
     names = [*strace.CHANGING, strace.CREATING]
     found = attempt(host, step, lambda run: strace.calls(run.command, host.folder / "log", run.request, names))
-    host.settle(patient=False)
-    return [*strace.unsynced(found, *host.places), *invariants.order(host.scope, found, step)]
+    host.settle()
+    early = strace.early_answers(found, *host.places) if step != "expired" else []
+    journal = {point.call for point in found if point.below(host.scope.environment.journal)}
+    ends = step in ("confirmed", "rolled_back", "expired")
+    told = [] if ({"write", "fsync"} <= journal) == ends else [f"its calls for the journal are {journal}"]
+    return [*strace.unsynced(found, *host.places), *early, *told]
 
 
 def serve(host: Host) -> None:
-    """Call what standard input says, a line each: name and arguments, as JSON; print what it returns as JSON."""
+    """Call what standard input says, a line each: name and arguments, as JSON.
+
+    Printed is, as JSON, what it returned and what went wrong.
+    """
     functions = {"matrix": lambda *words: dataclasses.asdict(matrix(host, *words)),
                  "disorder": lambda *words: disorder(host, *words)}
     for line in sys.stdin:
         name, *words = json.loads(line)
-        print(json.dumps(functions[name](*words)), flush=True)
+        try:
+            answer = (functions[name](*words), "")
+        except Exception:
+            answer = (None, traceback.format_exc())
+        print(json.dumps(answer), flush=True)
 
 
 if __name__ == "__main__":

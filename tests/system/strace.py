@@ -8,6 +8,7 @@ import collections
 import contextlib
 import os
 import re
+import shutil
 import signal
 import subprocess
 import time
@@ -32,7 +33,8 @@ CREATING = "openat"
 """The call by which a program makes files; for :func:`unsynced`."""
 
 _PATH = re.compile(r'[<"](/[^>"]*)[>"]')
-_CALL = re.compile(r"^(?:\d+\s+)?(\w+)\((.*)", re.MULTILINE)
+# With -ttt there is the time in front.
+_CALL = re.compile(r"^(?:[\d.]+\s+)?(\w+)\((.*)", re.MULTILINE)
 _WRITING = ("write", "pwrite64", "ftruncate")
 _SYNCING = ("fsync", "fdatasync")
 _NAMING = ("mkdir", "symlink", "symlinkat", "link", "linkat", CREATING)
@@ -125,6 +127,16 @@ def unsynced(found: Sequence[Point], *folders: str | Path) -> list[str]:
             *(f"{path} has new names and was not synced" for path in sorted(parents))]
 
 
+def early_answers(found: Sequence[Point], *folders: str | Path) -> list[str]:
+    """What a run told before the last call that changed a file; or that it told nothing.
+
+    :param found: all calls of the run; it answers on its standard output.
+    """
+    last = max(number for number, point in enumerate(found) if point.call != CREATING and point.below(*folders))
+    answers = [number for number, point in enumerate(found) if point.call == "write" and point.text.startswith("1<")]
+    return [f"it answered before {found[last]}" for answer in answers if answer < last] if answers else ["no answer"]
+
+
 def killed_at(command: Sequence[str], point: Point, data: str = "") -> subprocess.CompletedProcess[str]:
     """Run a program that is killed when it makes a call."""
     return _inject(command, point, "signal=KILL", data)
@@ -173,3 +185,19 @@ def _inject(
 def _strace(command: Sequence[str], options: Sequence[str], data: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(["strace", *options, *command], input=data, capture_output=True, text=True, check=False,
                           timeout=60)
+
+
+def bring(folder: Path) -> None:
+    """Make a folder out of which strace also runs on a host that has no such package, nor the libraries it needs."""
+    packages.ensure({"strace": "strace"}, "points at which a run is killed")
+    program = shutil.which("strace")
+    listed = subprocess.run(["ldd", program], capture_output=True, text=True, check=True).stdout
+    libraries = re.findall(r"(/\S+) \(0x", listed)
+    folder.mkdir()
+    for path in (program, *libraries):
+        shutil.copy(path, folder)
+    loader = next(os.path.basename(path) for path in libraries if "/ld-" in path)
+    start = folder / "start"
+    start.write_text('#!/bin/sh\nd=$(dirname "$(readlink -f "$0")")\n'
+                     f'exec "$d/{loader}" --library-path "$d" "$d/strace" "$@"\n')
+    start.chmod(0o755)

@@ -16,7 +16,7 @@ import pytest
 from ansible_collections.tetra.platform.plugins.module_utils.host import registry
 from ansible_collections.tetra.platform.plugins.module_utils.model.ports import file as ports_file
 
-from . import strace
+from . import guarantees, strace
 
 TEXT = """\
 # the ports of this host
@@ -89,8 +89,8 @@ def test_a_writer_that_is_killed_leaves_the_old_registry_or_the_new_one(tmp_path
         assert all(ports <= known(folder).get(identity, set()) for identity, ports in before.items()), point
         subprocess.run(command(folder, what), check=True)
         assert file.read_text() == new, point
+    guarantees.tell("K1", len(points), len(points), f"registry, {what}: {len(points)}")
     assert killed == len(points)
-    print(f"{what}: killed at {killed} calls, held {killed}")
 
 
 @pytest.mark.parametrize("what", ["change", "reserve", "settle"])
@@ -107,4 +107,4 @@ def test_a_disk_that_refuses_leaves_the_old_registry_or_the_new_one_and_is_told(
         assert done.returncode == 0 or done.stderr.startswith("refused: "), (point, done.stderr)
         if done.returncode == 0:
             assert file.read_text() == new, point
-    print(f"{what}: refused at {len(points)} calls, held {len(points)}")
+    guarantees.tell("D1", len(points), len(points), f"registry, {what}: {len(points)}")

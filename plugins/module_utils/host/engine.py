@@ -461,8 +461,9 @@ def _finish_confirmed(scope: Scope, found: Transaction) -> None:
     _give_up_ports(scope, record)
     _journal(scope, found, transaction.CONFIRMED, cause)
     _disarm(scope, found.identity)
-    with contextlib.suppress(TetraError):
-        # What cannot be read stays, and all that it may need; that does not make the host less confirmed.
+    # It is confirmed, even if the disk keeps what nobody needs any more; the next confirmation removes that, too. What
+    # cannot be read stays, and all that it may need.
+    with contextlib.suppress(TetraError, OSError):
         retain(scope, record["keep"])
 
 

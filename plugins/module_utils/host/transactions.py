@@ -90,7 +90,8 @@ def prune(environment: Environment, identities: Iterable[str]) -> None:
     """Forget transactions that ended, with all that was kept beside them; what the journal says of them stays."""
     doomed = set(identities)
     names = os.listdir(environment.tx) if os.path.isdir(environment.tx) else []
-    for name in names:
+    # The state last: without it nobody would know that the rest belongs to something that ended.
+    for name in sorted(names, key=lambda name: transaction.parse_file_name(name) is not None):
         if name.rpartition(".")[0] in doomed:
             durable.remove(os.path.join(environment.tx, name))
 

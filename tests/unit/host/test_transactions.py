@@ -1,43 +1,25 @@
 # Copyright: tetra.platform contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Transactions as files."""
+"""Transactions as files, without a host."""
 
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
-import pytest
-from ansible_collections.tetra.platform.plugins.module_utils.host import durable, processes, transactions
+from ansible_collections.tetra.platform.plugins.module_utils.host import durable, transactions
 from ansible_collections.tetra.platform.plugins.module_utils.host.layout import Home
 
 IDENTITY = "20260101t120000-0123abcd"
 
 
-@pytest.fixture
-def environment(tmp_path):
-    found = Home(os.fspath(tmp_path)).environment("acme", "dev")
-    found.prepare()
-    return found
-
-
-def test_a_deadman_signs_although_somebody_removes_what_is_half_written(environment, monkeypatch):
-    left = [3]
-    rename = os.rename
-
-    def swept(old, new):
-        if left[0]:
-            left[0] -= 1
-            environment.sweep()
-        rename(old, new)
-
-    monkeypatch.setattr(os, "rename", swept)
-    transactions.sign(environment, IDENTITY, transactions.WATCHER)
-    assert left == [0]
-    assert transactions.signed(environment, IDENTITY, transactions.WATCHER) == processes.identity(os.getpid())
-    assert [name for name in os.listdir(environment.tx) if name.startswith(durable.TEMPORARY)] == []
-
-
-def test_who_cannot_sign_at_all_says_so(environment):
-    os.rmdir(environment.tx)
-    with pytest.raises(FileNotFoundError):
-        transactions.sign(environment, IDENTITY, transactions.WATCHER)
+def test_the_state_of_an_old_transaction_goes_after_all_that_lies_beside_it(tmp_path, monkeypatch):
+    environment = Home(os.fspath(tmp_path)).environment("acme", "dev")
+    environment.prepare()
+    for kind in ("confirmed", "lease", "proven", "watcher", "decision", "holder"):
+        Path(environment.tx, f"{IDENTITY}.{kind}").write_text("")
+    removed: list[str] = []
+    monkeypatch.setattr(durable, "remove", removed.append)
+    transactions.prune(environment, [IDENTITY])
+    assert len(removed) == 6
+    assert removed[-1].endswith(".confirmed")

@@ -40,7 +40,7 @@ _BOOTED = "/run/systemd/system"
 _BOOT = "tetra-boot.service"
 _PROPERTIES = (
     "Id", "LoadState", "ActiveState", "SubState", "MainPID", "NRestarts", "Result", "Restart", "ExecMainCode",
-    "ExecMainStatus", "ExecMainStartTimestampMonotonic", "FragmentPath",
+    "ExecMainStatus", "ExecMainStartTimestampMonotonic", "FragmentPath", "NeedDaemonReload",
 )  # fmt: skip
 # Longer than any service may take to end.
 _PATIENCE = 660.0
@@ -63,6 +63,8 @@ class Systemd(Supervisor):
     def __init__(self, home: Home, folder: str = _FOLDER) -> None:
         self._home = home
         self._folder = folder
+        # Units whose files were newer than what systemd goes by, when it was asked last: a run was killed in between.
+        self._unread: set[str] = set()
 
     def running(self) -> bool:
         """Whether systemd is what started this host, and units can be written."""
@@ -87,7 +89,9 @@ class Systemd(Supervisor):
 
     def states(self, units: Iterable[str]) -> dict[str, ProcessState]:
         """The state of each unit, in one question."""
-        return {unit: _state(unit, shown) for unit, shown in self._show(units, ".service").items()}
+        found = self._show(units, ".service")
+        self._unread.update(unit for unit, shown in found.items() if shown["NeedDaemonReload"] == "yes")
+        return {unit: _state(unit, shown) for unit, shown in found.items()}
 
     def start(self, specs: Sequence[UnitSpec]) -> None:
         """Define units and start them together."""
@@ -120,8 +124,9 @@ class Systemd(Supervisor):
         gone = [unit for unit in units if unit not in texts]
         self._stop(gone)
         changed = self._forget(gone)
-        if self._define(specs, texts) or changed:
+        if self._define(specs, texts) or changed or self._unread.intersection(texts):
             self._systemctl("daemon-reload", [], bare=True)
+            self._unread.clear()
         self._reset([unit for unit in texts if unit not in units])
         for level in levels:
             self._start([spec.unit for spec in level], "restart" if units else "start")
@@ -154,7 +159,9 @@ class Systemd(Supervisor):
 
     def disarm(self, units: Iterable[str]) -> None:
         """Stop and forget timers; a deadman that runs sees for itself that there is nothing left to do."""
-        known = [unit for unit in units if os.path.lexists(self._path(f"{unit}.timer"))]
+        # One that was killed before it had written both, or removed both, leaves the service alone.
+        known = [unit for unit in units
+                 if any(os.path.lexists(self._path(f"{unit}.{kind}")) for kind in ("timer", "service"))]
         self._systemctl("stop", [f"{unit}.timer" for unit in known], may_fail=True)
         self._unlink([self._wanted(_TIMERS_WANTED, f"{unit}.timer") for unit in known])
         self._unlink([self._path(f"{unit}.{kind}") for unit in known for kind in ("timer", "service")])
