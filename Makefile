@@ -11,7 +11,7 @@ help:
 	@echo 'make demo         promote an example organization from dev to staging on this machine; demo-down ends it'
 	@echo 'make setup        make .venv and link the collection, so that ansible-playbook works from this clone'
 	@echo 'make test         every test; lint, unit, integration, system, scenarios and benchmark run their part'
-	@echo 'make test-long    the system tests with every point at which a host can be killed'
+	@echo 'make test-long    the system tests with every point, sequence and seed of the table of guarantees'
 	@echo 'make clean        remove what the other targets made (not the running demo: see demo-down)'
 
 setup:
