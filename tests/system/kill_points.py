@@ -80,14 +80,15 @@ _PATIENT = 20
 class Report:
     """What became of a host that something was done to again and again.
 
-    ``hit`` says how often the fault was seen to happen; ``before`` how many of all points lie before the switch.
+    ``before`` says how many of all points lie before the switch; ``missed`` how often the fault was not seen to happen,
+    which does not count as a try.
     """
 
     points: int
     before: int = 0
     tried: int = 0
     held: int = 0
-    hit: int = 0
+    missed: int = 0
     problem: str = ""
 
     def fill(self, fault: str, known: Sequence[strace.Point], count: int, holds: Callable[[strace.Point, int], bool]):
@@ -100,13 +101,15 @@ class Report:
         """
         errors = len(ERRORS) if fault == "refused" and not count else 1
         for number, point in enumerate(evenly([point for point in known for _error in range(errors)], count)):
-            self.tried += 1
             try:
-                self.hit += holds(point, number)
+                hit = holds(point, number)
             except Exception:
+                self.tried += 1
                 self.problem = f"{fault} ({number}) at {point}\n{traceback.format_exc()}"
                 return
-            self.held += 1
+            self.tried += hit
+            self.held += hit
+            self.missed += not hit
 
     def figures(self, what: str) -> str:
         """As text for the table of the guarantees."""
@@ -361,10 +364,18 @@ def matrix(host: Host, step: str, fault: str, count: int = 0) -> Report:
     :param count: how many points are tried; 0 for all.
     """
     host.settle()
+    begin = host.current
     known = points(host, step)
     switch = [number for number, point in enumerate(known) if point.paths()[-1] == host.scope.environment.current]
     report = Report(len(known), switch[0] if switch and step == "active" else 0)
-    report.fill(fault, known, count, lambda point, number: _holds(host, step, fault, point, number))
+
+    def holds(point: strace.Point, number: int) -> bool:
+        if host.current != begin:
+            # Each direction has points of its own.
+            host.push()
+        return _holds(host, step, fault, point, number)
+
+    report.fill(fault, known, count, holds)
     if not report.problem:
         host.push()
     return report

@@ -384,7 +384,9 @@ def _deadman_log(scope: Scope, identity: str) -> str:
 
 
 def _disarm(scope: Scope, identity: str) -> None:
-    scope.supervisor.disarm([scope.deadman_unit(identity)])
+    """Forget the deadman of a transaction that ended; one that cannot be sees for itself that nothing is left to do."""
+    with contextlib.suppress(TetraError, OSError):
+        scope.supervisor.disarm([scope.deadman_unit(identity)])
 
 
 def _switch(scope: Scope, found: Transaction, drifted: Collection[str]) -> str | None:
