@@ -92,12 +92,22 @@ def parse(data: bytes, path: str) -> TomlFile:
     if len(data) > MAX_BYTES:
         raise TetraError(f"{path}: {len(data)} bytes are more than {MAX_BYTES}", hint="keep data in files/")
     text = decode(data, path)
+    _check_names(path, text)
     try:
         return TomlFile(path, text, tomllib.loads(text))
     except RecursionError as error:
         raise TetraError(f"{path}: tables or lists are nested too deeply", hint="make it flatter") from error
     except ValueError as error:
         raise _not_toml(path, text, str(error)) from error
+
+
+def _check_names(path: str, text: str) -> None:
+    """Refuse names of very many parts, for which the standard library takes memory without end."""
+    if all(line.count(".") < toml_text.MOST_PARTS for line in text.split("\n")):
+        return
+    for problem in toml_text.scan(text).problems:
+        if problem.code == toml_text.PARTS:
+            raise TetraError(f"{path}:{problem.line}:{problem.column}: {problem.message}", hint=problem.hint)
 
 
 def _not_toml(path: str, text: str, problem: str) -> TetraError:

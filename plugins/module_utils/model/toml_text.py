@@ -35,6 +35,10 @@ _DEEPEST = 20
 UNREADABLE = "[unreadable]"
 """The section of lines below a table whose name cannot be read."""
 _LONGEST_NUMBER = 30
+MOST_PARTS = 20
+"""How many parts, with dots between them, a name may have."""
+PARTS = "parts"
+"""The code of the problem that a name has more."""
 
 
 class Problem(NamedTuple):
@@ -260,6 +264,9 @@ def _key(text: str, position: int) -> tuple[list[tuple[str, int]], int]:
     """The parts of a dotted key with where each begins, and where the key ends."""
     parts: list[tuple[str, int]] = []
     while True:
+        if len(parts) == MOST_PARTS:
+            # Everybody who reads TOML remembers each beginning of a name, which takes the square of its length.
+            raise _NotTomlError(position, f"a name has more than {MOST_PARTS} parts", "make it flatter", PARTS)
         name, end = _key_part(text, position)
         parts.append((name, position))
         dot = _skip(text, end)
