@@ -38,7 +38,7 @@ LUCK = {
     "bad": (health.FAILED, health.UNPROVEN, "broken"),
 }
 _MANY = 60
-_NEXT = {transaction.STAGED: ("active",), transaction.PROBING: ("renewed", "decided", "confirmed", "confirmed")}
+_NEXT = {transaction.STAGED: ("active",), transaction.PROBING: ("renewed", "decided", "confirmed", "wait")}
 _WEIGHTS = {"staged": 4, "active": 5, "renewed": 2, "decided": 2, "confirmed": 4, "rolled_back": 2, "aborted": 1,
             "wait": 2, "reboot": 1}  # fmt: skip
 
@@ -167,8 +167,6 @@ class Player:
         dice = self._dice
         weights = {what: weight for what, weight in _WEIGHTS.items() if what != "reboot" or self._target.reboot}
         what = dice.choices(list(weights), list(weights.values()))[0]
-        if what in ("wait", "reboot"):
-            return Event(what)
         killed = dice.uniform(*KILLED) if dice.random() < 0.3 else None
         twice = killed is None and dice.random() < 0.2
         names = list(self._orgs)
@@ -177,6 +175,8 @@ class Player:
             # What a controller would do.
             state = self._seen["transactions"].get(newest, {}).get("state", "")
             what = dice.choice(_NEXT.get(state, ("staged",)))
+        if what in ("wait", "reboot"):
+            return Event(what)
         if what == "staged" or not names:
             return self._new(killed, twice)
         identity = newest if dice.random() < 0.8 else dice.choice(names)
@@ -199,7 +199,8 @@ class Player:
     def _happen(self, event: Event) -> dict[str, Any] | None:
         """The answer, if there is one that counts."""
         if event.what == "wait":
-            time.sleep(self._dice.uniform(0.2, max(LEASES)))
+            left = [one["left"] for one in self._seen["transactions"].values() if one["state"] in transaction.OPEN]
+            time.sleep(max(left, default=0.2) * self._dice.choice((0.5, 1.0)) + CLOSE)
             return None
         if event.what == "reboot":
             assert self._target.reboot

@@ -59,7 +59,7 @@ class Controller:
         self.report: model.Report | None = None
         self.asked: Mapping[str, Mapping[str, Any]] = {}
         self.moved: dict[str, set[str]] = {host: set() for host in model.HOSTS}
-        self.switched: set[str] = set()
+        self.unended: set[str] = set()
 
 
 class Fleet:
@@ -114,7 +114,9 @@ class Fleet:
             found.waiting[host] = self.calls
             found.moved[host].add(request.get("transaction", ""))
             if request["state"] == fleet.SWITCH:
-                found.switched.add(host)
+                found.unended.add(host)
+            elif request["state"] in (fleet.CONFIRM, fleet.TAKE_BACK, fleet.ABORT):
+                found.unended.discard(host)
             self.requests.append((self.calls, host, request))
             if request["state"] == fleet.CONFIRM:
                 self._check_decided(request["transaction"], found)
@@ -326,7 +328,7 @@ class Fleet:
         if found.wish.action == "abort":
             self._check_abort(found)
             return
-        left = {name for name in found.switched if states[name] in transaction.OPEN} - set(found.asked)
+        left = {name for name in found.unended if states[name] in transaction.OPEN}
         assert not left, f"{left} were switched, and nobody says how they end"
         for name, told in hosts.items():
             if told == transaction.APPLIED:
