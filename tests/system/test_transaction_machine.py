@@ -60,6 +60,7 @@ class Controller:
         self.asked: Mapping[str, Mapping[str, Any]] = {}
         self.moved: dict[str, set[str]] = {host: set() for host in model.HOSTS}
         self.unended: set[str] = set()
+        self.objected: set[str] = set()
 
 
 class Fleet:
@@ -100,6 +101,8 @@ class Fleet:
     def _send(self, slot: int, answers: Mapping[str, model.Answer] | None) -> None:
         found = self.controllers[slot]
         assert found is not None
+        found.objected |= {host for host, request in found.asked.items() if request["state"] == fleet.STAY
+                           and "state" not in (answers or {}).get(host, {})}
         try:
             found.asked = found.script.send(answers) if answers is not None else next(found.script)
         except StopIteration as end:
@@ -135,6 +138,7 @@ class Fleet:
         known = {host.name: host.transactions[identity].decision for host in self.hosts.values()
                  if identity in host.transactions}
         if identity == found.wish.identity:
+            assert not found.objected, "a confirmation although a host that was left alone did not say that it stayed"
             asked = {host for host, request in found.asked.items() if request["state"] == fleet.CONFIRM}
         elif identity in self._confirmed():
             return
