@@ -295,6 +295,14 @@ def test_a_deadman_that_watches_needs_its_file_no_more(staged):
     assert state(staged) == transaction.ROLLED_BACK
 
 
+def test_a_switch_that_arrives_after_its_run_was_taken_back_comes_too_late(staged):
+    assert ask_agent(staged, "observed")["state"] == transaction.STAGED
+    assert ask_agent(staged, "rolled_back")["state"] == transaction.ABORTED
+    with pytest.raises(TetraError, match="is aborted, not staged"):
+        engine.activate(staged, IDENTITY)
+    assert store.current(staged.environment) is None
+
+
 def test_without_a_proof_of_health_nothing_is_confirmed_and_the_deadman_takes_the_host_back(staged):
     assert ask_agent(staged, "active")["state"] == transaction.PROBING
     os.unlink(os.path.join(staged.environment.tx, f"{IDENTITY}.proven"))

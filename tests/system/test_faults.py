@@ -80,7 +80,11 @@ def wait_until_closed(servers) -> None:
         time.sleep(0.5)
 
 
-@pytest.mark.parametrize("point", ["staged", "armed", "probing", "decision", "confirmed"])
+@pytest.mark.guarantee("F11")
+@pytest.mark.parametrize(
+    "point",
+    [pytest.param(point, id=f"F11-{point}") for point in ("staged", "armed", "probing", "decision", "confirmed")],
+)
 def test_a_host_restarts_while_a_release_goes_out(servers, point):
     before = releases(servers)
     assert len(set(before.values())) == 1
@@ -105,7 +109,10 @@ def test_a_host_restarts_while_a_release_goes_out(servers, point):
     assert len(set(releases(servers).values())) == 1
 
 
-@pytest.mark.parametrize("heal", [LEASE - 1, LEASE + 1])
+@pytest.mark.guarantee("F13")
+@pytest.mark.parametrize(
+    "heal", [pytest.param(LEASE - 1, id="F13-before-the-end"), pytest.param(LEASE + 1, id="F13-after-the-end")]
+)
 def test_the_network_breaks_right_after_a_switch(servers, heal):
     before = releases(servers)
     controller = ongoing(servers, f"cut and healed after {heal} s")

@@ -208,7 +208,8 @@ def previous(observed: Mapping[str, Any]) -> str | None:
 def promotable(observed: Mapping[str, Mapping[str, Any]], env: str) -> str:
     """The bundle that the environment before runs and has confirmed on every one of its hosts.
 
-    :raises TetraError: code ``refused`` when it runs nothing, runs several, is in a transaction, or a host is behind.
+    :raises TetraError: code ``refused`` when it runs nothing, runs several, is in a transaction, a host is behind, or
+        runs what it never confirmed, as one that could not go back.
     """
     bundles = {name: host["bundle"] for name, host in observed.items()}
     busy = sorted(name for name, host in observed.items() if host["transaction"])
@@ -228,7 +229,20 @@ def promotable(observed: Mapping[str, Mapping[str, Any]], env: str) -> str:
             hint=f"bring {env} to one bundle first",
             code=REFUSED,
         )
+    unproven = sorted(name for name, host in observed.items() if _confirmed_last(host) != host["current"])
+    if unproven:
+        raise TetraError(
+            f"{env} has not confirmed the bundle that runs on {', '.join(unproven)}",
+            hint=f"look with playbooks/history.yml at what became of it, and bring {env} to a bundle that it confirms",
+            code=REFUSED,
+        )
     return str(distinct.pop())
+
+
+def _confirmed_last(observed: Mapping[str, Any]) -> str | None:
+    """The release that one host confirmed last, or None."""
+    release: str | None = observed["history"][-1]["release"] if observed["history"] else None
+    return release
 
 
 def unchanged(record: Mapping[str, Any]) -> bool:

@@ -147,3 +147,9 @@ def test_a_bundle_is_promoted_only_when_every_host_runs_it():
     for observed in ({"h1": host(), "h2": host(current="r1")}, {"h1": host(current=None)}, {}):
         with pytest.raises(TetraError):
             plan.promotable(observed, "dev")
+
+
+@pytest.mark.parametrize("history", [("r1",), ("r2", "r1"), ()])
+def test_a_bundle_that_runs_though_it_was_never_confirmed_is_not_promoted(history):
+    with pytest.raises(TetraError, match="not confirmed the bundle that runs on h2"):
+        plan.promotable({"h1": host(), "h2": host(history=history)}, "dev")
