@@ -143,6 +143,7 @@ class Player:
         self._orgs: dict[str, str] = {}
         self._requests: dict[str, Mapping[str, Any]] = {}
         self.history: list[str] = []
+        self.reboots = 0
         self._seen = target.look()
         self._possible = [_from_look(self._seen)]
 
@@ -171,10 +172,12 @@ class Player:
         twice = killed is None and dice.random() < 0.2
         names = list(self._orgs)
         newest = names[-1] if names else ""
+        state = self._seen["transactions"].get(newest, {}).get("state", "")
         if dice.random() < 0.65:
             # What a controller would do.
-            state = self._seen["transactions"].get(newest, {}).get("state", "")
             what = dice.choice(_NEXT.get(state, ("staged",)))
+        if self._target.reboot and not self.reboots and state == transaction.PROBING:
+            what = "reboot"
         if what in ("wait", "reboot"):
             return Event(what)
         if what == "staged" or not names:
@@ -205,6 +208,7 @@ class Player:
         if event.what == "reboot":
             assert self._target.reboot
             self._target.reboot()
+            self.reboots += 1
             return None
         assert event.request
         asked = [self._target.ask("release", event.request, event.killed) for _time in range(1 + event.twice)]
