@@ -75,8 +75,12 @@ class Host:
         return Path("/proc", _docker("inspect", "--format={{.State.Pid}}", self.container).strip(), "root")
 
     def pause(self) -> None:
-        """Let nothing on it go on."""
-        _docker("pause", self.container)
+        """Let nothing on it go on; to freeze processes that begin others all the time may take several tries."""
+        end = time.monotonic() + _PATIENCE
+        while subprocess.run(["docker", "pause", self.container], capture_output=True, check=False).returncode:
+            if time.monotonic() > end:
+                raise AssertionError(f"{self.name} cannot be paused")
+            time.sleep(0.2)
 
     def unpause(self) -> None:
         """Let all of it go on."""

@@ -13,7 +13,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -47,7 +47,7 @@ exec '$python'.real "$@"' > /root/python && chmod 755 /root/python && mv /root/p
 echo {offset} > /etc/moved
 """
 _ORG = "var/lib/tetra/orgs/acme"
-_MOMENT = 8.0
+_MOMENT = 60.0
 
 
 def small_disk(host: containers.Host) -> None:
@@ -223,15 +223,15 @@ class Nemesis:
                     self._strike(kind)
 
     def _strike(self, kind: str) -> None:
-        wanted = {DISK} if kind == "full disk" else {name for name in self._servers.hosts if name.startswith("prod")}
-        found = self._moment(lambda: [one for one in self._watch.open() if one.host in wanted])
+        wanted = {DISK} if kind == "full disk" else set(self._watch.reads)
+        found = self._moment(wanted, 0.0 if kind.startswith("date") else _MOMENT)
         victim, seconds = self.kinds[kind](found)
         self.strikes.append(Strike(kind, victim, seconds, found))
 
-    def _moment(self, condition: Callable[[], list[Open]]) -> list[Open]:
-        """Wait a while for a moment at which a transaction is open; the next best moment has to do, too."""
-        end = time.monotonic() + _MOMENT
-        while not (found := condition()) and time.monotonic() < end:
+    def _moment(self, hosts: Collection[str], seconds: float) -> list[Open]:
+        """Wait a while for a moment at which a transaction is open on one of some hosts; any moment has to do then."""
+        end = time.monotonic() + seconds
+        while not (found := [one for one in self._watch.open() if one.host in hosts]) and time.monotonic() < end:
             time.sleep(0.01)
         return found
 

@@ -25,6 +25,8 @@ PROD = ("prod-1", "prod-2", "prod-3")
 HOSTS = {"dev": ["dev-1"], "prod": list(PROD)}
 PORT = 4300
 LEASE = 10
+PATIENT = 60
+"""The lease while nobody is to lose a race with it, however busy this machine is."""
 GRACE = 10
 SECONDS = 600 if LONG else 45
 ROUNDS = 7 if LONG else 1
@@ -60,6 +62,16 @@ class Lab:
     watch: nemesis.Watch
     calm: nemesis.Client
 
+    def lease(self, seconds: int) -> None:
+        """Set how long armed hosts wait in the next runs."""
+        for env in HOSTS:
+            self.servers.policy(env, lease=f"{seconds}s")
+
+    def goes_on(self, *habit: tuple[str, str]) -> None:
+        """Run playbooks that nobody disturbs; they go well."""
+        self.lease(PATIENT)
+        assert [self.calm.run(*what).outcome for what in habit] == ["applied"] * len(habit)
+
     def run(self) -> dict[str, str | None]:
         """The release of each host, as it is now."""
         self.watch.look()
@@ -73,12 +85,10 @@ def lab(tmp_path_factory):
     try:
         nemesis.small_disk(servers.hosts[nemesis.DISK])
         assert servers.play("prepare").code == 0
-        servers.policy("dev", lease=f"{LEASE}s")
-        servers.policy("prod", promotes_from="dev", canary=0, batch=3, lease=f"{LEASE}s")
+        servers.policy("prod", promotes_from="dev", canary=0, batch=3)
         made = Lab(servers, nemesis.Watch(servers), nemesis.Client("calm", servers))
         made.watch.start()
-        for what in (("push", "dev"), ("promote", "prod")):
-            assert made.calm.run(*what).outcome == "applied"
+        made.goes_on(("push", "dev"), ("promote", "prod"))
         yield made
         made.watch.end()
     finally:
@@ -103,13 +113,11 @@ def test_hosts_that_are_cut_off_after_a_switch_are_safe_within_their_lease_and_t
 
 def cut_off(lab: Lab) -> list[float]:
     """Cut off all production hosts when they have been switched; seconds until each runs its old release again."""
-    assert lab.calm.run("push", "dev").outcome == "applied"
+    lab.goes_on(("push", "dev"))
     old = lab.run()
-    lab.calm.begin("promote", "prod")
-    end = time.monotonic() + 60
-    while sum(one.state == transaction.PROBING for one in lab.watch.open()) < len(PROD):
-        assert time.monotonic() < end, "the hosts were never switched"
-        time.sleep(0.005)
+    lab.lease(LEASE)
+    # On a busy machine the lease of one host may be over before another was switched.
+    assert any(switched(lab) for _attempt in range(8)), "the hosts were never switched at the same time"
     with concurrent.futures.ThreadPoolExecutor() as pool:
         hosts = [lab.servers.hosts[name] for name in PROD]
         cut = time.monotonic()
@@ -125,8 +133,20 @@ def cut_off(lab: Lab) -> list[float]:
     assert all(seen[0] != old[name] for name, (_at, seen) in zip(PROD, told))
     wait_until_closed(lab.watch)
     assert lab.run() == old
-    assert lab.calm.run("promote", "prod").outcome == "applied"
+    # Something new: on a machine that is very busy a service may not have come up in its lease, which is a verdict.
+    lab.goes_on(("push", "dev"), ("promote", "prod"))
     return [at - cut for at, _seen in told]
+
+
+def switched(lab: Lab) -> bool:
+    """Begin a promotion; whether it came to a moment at which all hosts were switched and wait for a word."""
+    lab.calm.begin("promote", "prod")
+    while lab.calm.process.poll() is None:
+        if sum(one.state == transaction.PROBING for one in lab.watch.open()) == len(PROD):
+            return True
+        time.sleep(0.005)
+    lab.calm.end()
+    return False
 
 
 def answers_again(host, release: str) -> tuple[float, list[str]]:
@@ -147,6 +167,7 @@ def test_whatever_a_nemesis_does_what_runs_said_explains_what_hosts_run(lab):
     servers, watch, calm = lab.servers, lab.watch, lab.calm
     clients = [nemesis.Client(f"client-{number}", servers, habit) for number, habit in enumerate(HABITS)]
     breaker = nemesis.Nemesis(servers, clients, watch, SEED, DURATIONS)
+    lab.lease(LEASE)
     until = time.monotonic() + SECONDS
     with concurrent.futures.ThreadPoolExecutor() as pool:
         breaking = pool.submit(breaker.work, until)
@@ -156,7 +177,9 @@ def test_whatever_a_nemesis_does_what_runs_said_explains_what_hosts_run(lab):
     wait_until_closed(watch)
     mixed = len({lab.run()[name] for name in PROD}) > 1
     # What could not be written into a journal is written by the next run.
-    resumed, *going_on = [calm.run(*what) for what in (("resume", "prod"), ("push", "dev"), ("promote", "prod"))]
+    lab.lease(PATIENT)
+    resumed = calm.run("resume", "prod")
+    lab.goes_on(("push", "dev"), ("promote", "prod"))
     watch.end()
     operations = sorted((one for client in [calm, *clients] for one in client.operations), key=lambda one: one.begin)
     told = histories.History(operations, HOSTS, {name: watch.journal(name) for name in servers.hosts}, watch.reads)
@@ -175,7 +198,6 @@ def test_whatever_a_nemesis_does_what_runs_said_explains_what_hosts_run(lab):
     guarantees.tell("N1", len(operations), len(operations) - max(len(wrong), bool(problems)), figures)
     assert problems == []
     assert resumed.outcome in ("applied", "unchanged")
-    assert [one.outcome for one in going_on] == ["applied", "applied"]
     assert len({lab.run()[name] for name in PROD}) == 1
     assert all(servers.ask(name, PORT)[0] == 200 for name in PROD)
     assert {strike.kind for strike in breaker.strikes} == set(breaker.kinds)

@@ -60,3 +60,11 @@ def test_a_unit_that_was_written_before_and_not_read_since_is_read_again(supervi
     supervisor.states([SPEC.unit])
     supervisor.replace([], [[SPEC]])
     assert ("daemon-reload" in played.verbs) == (newer == "yes")
+
+
+def test_the_visitors_of_a_service_that_is_replaced_wait_for_no_call_that_could_be_made_before(supervisor, played):
+    supervisor.replace([], [[SPEC]])
+    played.verbs.clear()
+    supervisor.stop([SPEC.unit], remove=False)
+    supervisor.replace([SPEC.unit], [[SPEC]])
+    assert played.verbs[: played.verbs.index("restart") + 1] == ["reset-failed", "stop", "restart"]
