@@ -101,7 +101,7 @@ def visitors(place):
     ports = {name: service["ports"]["main"] for name, service in services.items() if name in PAGES}
     found = [Visitor(service, host, place.addresses[host], ports[service], path)
              for host in HOSTS for service, path in PAGES.items()]
-    fine = Visitor("", "", place.addresses[HOSTS[0]], ports[CHANGED], PAGES[CHANGED], 200.0)
+    fine = Visitor("", "", place.addresses[HOSTS[0]], ports[CHANGED], PAGES[CHANGED], 50.0)
     for one in (*found, fine):
         one.start()
     yield found, fine

@@ -12,8 +12,8 @@ import time
 from collections.abc import Iterable
 from typing import NamedTuple
 
-PATIENCE = 1.0
-"""After how many seconds without an answer a client gives up."""
+PATIENCE = 5.0
+"""After how many seconds without an answer a client gives up; a busy machine is slow, and that drops no request."""
 
 
 class Answer(NamedTuple):
