@@ -79,6 +79,11 @@ UNTESTED: Mapping[str, str] = {
     "loss of power": "a container has none; the order of the calls that sync is looked at instead (O1)",
     "TPM 2.0": "there is no such device, and no use of one yet",
     "faults of kernel modules": "they would reach the machine that runs the tests",
+    "archives (A11)": "none is read anywhere; what travels is a pack, whose form is attacked",
+    "sources in git (A14)": "there are none; the names and folders that are asked for are attacked",
+    "facts of hosts (A15)": "none are gathered; modules without an action of ours (service_definition, "
+    "service_definition_info) answer to Ansible itself",
+    "a host that never ends its answer (A15)": "Ansible waits for it as for any command; its lease takes hosts back",
 }
 """What is not put to the test, and why."""
 

@@ -18,6 +18,7 @@ from .conftest import command_lines
 
 NETWORK = 73
 CANARY = f"canary-{secrets.token_hex(12)}"
+pytestmark = pytest.mark.guarantee("A21")
 
 
 @pytest.fixture(scope="module")

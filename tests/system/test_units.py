@@ -55,6 +55,8 @@ def spec(name: str, argv: list[str], script: str = "") -> UnitSpec:
                     script=script, description=word(random.Random(name)))
 
 
+@pytest.mark.guarantee("A06")
+@pytest.mark.guarantee("A07")
 def test_words_and_variables_reach_a_process_byte_for_byte(host):
     chance = random.Random(SEED)
     wanted = [([word(chance) for _number in range(chance.randint(0, 6))],
