@@ -10,7 +10,7 @@ import secrets
 import tempfile
 from pathlib import Path
 
-from ansible.errors import AnsibleConnectionFailure
+from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
 from ansible_collections.tetra.platform.plugins.module_utils.model import pack
 from ansible_collections.tetra.platform.plugins.plugin_utils import run_folder
 from ansible_collections.tetra.platform.plugins.plugin_utils.executor import HostAction
@@ -65,6 +65,9 @@ class ActionModule(HostAction):
         values = self.variable("tetra_secrets", task_vars, {})
         manifest = plan["manifest"]
         names = manifest["secrets"] if manifest else {}
+        missing = [name for name in names if name not in values]
+        if missing:
+            raise AnsibleActionFail(f"tetra_secrets does not have {', '.join(missing)} any more, which the plan needs")
         return {
             "plan": plan["plan"],
             "host": host,

@@ -13,7 +13,7 @@ import json
 import shlex
 from typing import Any
 
-from ansible.errors import AnsibleConnectionFailure
+from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible_collections.tetra.platform.plugins.module_utils.model import transaction
 from ansible_collections.tetra.platform.plugins.module_utils.model.errors import TetraError
@@ -34,7 +34,11 @@ class HostAction(ActionBase):  # type: ignore[misc]  # ansible-core has no type 
         """Ask the host and give Ansible the answer; an operation's error becomes a failed task."""
         super().run(tmp, task_vars)
         task_vars = task_vars or {}
-        request = self.request(task_vars)
+        try:
+            request = self.request(task_vars)
+        except AnsibleError as error:
+            # A lookup of secrets, for example, that gives no answer now.
+            return failure(str(error.message), "nothing was asked of the host by this step", transaction.INVALID)
         most = answers.memory(self.operation)
         try:
             with memory.limited(most):

@@ -14,7 +14,19 @@ from ansible_collections.tetra.platform.plugins.module_utils.model import canoni
 
 _PACKAGE = "tetra_host"
 _LAYERS = ("model", "host")
-_START = f"import sys\n\nfrom {_PACKAGE}.host.agent import main\n\nsys.exit(main(sys.argv[1:]))\n"
+_OLDEST = (3, 9)
+# Even a Python that knows nothing of today's syntax reads this much.
+_START = f"""\
+import sys
+
+if sys.version_info < {_OLDEST}:
+    sys.exit("tsm: this is Python " + sys.version.split()[0] + ", it takes {_OLDEST[0]}.{_OLDEST[1]} or a newer one; "
+             "put that at /usr/bin/python3, or prepare the host anew")
+
+from {_PACKAGE}.host.agent import main
+
+sys.exit(main(sys.argv[1:]))
+"""
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 

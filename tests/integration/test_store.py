@@ -385,9 +385,18 @@ def test_nothing_is_kept_while_a_blob_is_missing(filled, add):
 def test_no_tree_is_made_of_a_blob_that_was_changed(filled):
     name = canonical.sha256(CONTENTS["files/web/run"])
     flip(os.path.join(filled.blobs, name))
-    with pytest.raises(TetraError, match=f"{name} was changed"):
+    with pytest.raises(TetraError, match=f"{name} is damaged"):
         add_release(filled, release_of())
     assert os.listdir(filled.releases) == []
+    assert store.missing(filled, [name]) == [name], "it is sent again"
+
+
+def test_a_blob_that_was_cut_short_counts_as_missing_after_it_was_found(filled):
+    name = canonical.sha256(CONTENTS["files/web/run"])
+    os.truncate(os.path.join(filled.blobs, name), 1)
+    with pytest.raises(TetraError, match="blobs are missing"):
+        add_release(filled, release_of())
+    assert store.missing(filled, [name]) == [name]
 
 
 @pytest.mark.parametrize(

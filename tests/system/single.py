@@ -10,6 +10,8 @@ import json
 import os
 import shutil
 import subprocess
+import sys
+import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -43,7 +45,8 @@ class Single:
         self._numbers = itertools.count(1)
         self.root = folder / "host"
         self.prepared = {
-            "tetra_dir": os.fspath(self.root), "state": "present", "supervisor": "supervisord", "supervisord": None,
+            "tetra_dir": os.fspath(self.root), "state": "present", "supervisor": "supervisord",
+            "supervisord": os.fspath(Path(sys.executable).with_name("supervisord")),
             "address": address, "version": host_code.version(), "check": False,
             "code": base64.b64encode(host_code.zipapp()).decode("ascii"),
         }  # fmt: skip
@@ -72,12 +75,16 @@ class Single:
 
     def ask(self, operation: str, request: Mapping[str, object]) -> dict:
         """The answer of the agent: ``result``, or ``error`` with what a person is told."""
+        return answer_of(self.begin(operation, request))
+
+    def begin(self, operation: str, request: Mapping[str, object]) -> subprocess.Popen[str]:
+        """An agent that was asked; see :func:`answer_of`."""
         whole = {"tetra_dir": self.scope.home.root, "org": "acme", "env": "dev", **request}
-        done = subprocess.run([*self.command, operation], input=json.dumps(whole), capture_output=True, text=True,
-                              check=False)
-        assert "Traceback" not in done.stderr, done.stderr
-        assert done.stdout, done.stderr
-        return json.loads(done.stdout)
+        with tempfile.TemporaryFile("w+") as file:
+            file.write(json.dumps(whole))
+            file.seek(0)
+            return subprocess.Popen([*self.command, operation], stdin=file, stdout=subprocess.PIPE,
+                                    stderr=subprocess.PIPE, text=True)
 
     def step(self, state: str, identity: str, **more: object) -> dict:
         """The answer to the wish to take a transaction to a state."""
@@ -137,6 +144,14 @@ class Single:
         while set(transactions.states(self.environment).values()) & set(transaction.OPEN):
             assert time.monotonic() < end, "the host did not settle by itself"
             time.sleep(0.05)
+
+
+def answer_of(agent: subprocess.Popen[str]) -> dict:
+    """What an agent answers, when it has ended."""
+    said, complaint = agent.communicate(timeout=120)
+    assert "Traceback" not in complaint, complaint
+    assert said, complaint
+    return json.loads(said)
 
 
 def done(answer: dict) -> dict:

@@ -105,5 +105,7 @@ def _answer(name: str) -> int:
         answer = {"error": {"message": error.message, "hint": error.hint, "code": error.code}}
     except OSError as error:
         answer = {"error": index.disk_error(error)}
+    except (MemoryError, RuntimeError) as error:
+        answer = {"error": index.lack(error)}
     sys.stdout.write(json.dumps(answer) + "\n")
     return 0

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -131,7 +132,9 @@ def _older(scope: Scope, name: str, services: Mapping[str, Mapping[str, Any]]) -
             continue
         # Two clocks: that of the files may have been set since, and a restart of the host brings no new launch file.
         begun = max(os.path.getmtime(running.launch_path(scope, service)), observed["started"] or 0) + _CLOCK
-        newer = [path for path in _used(manifest, service) if _changed(os.path.join(tree, path)) > begun]
+        # What was written by a clock that was ahead tells nothing.
+        now = time.time() + _CLOCK
+        newer = [path for path in _used(manifest, service) if begun < _changed(os.path.join(tree, path)) <= now]
         if newer:
             yield drift.record(drift.OLDER, f"started before {newer[0]} was written", [service])
 

@@ -339,18 +339,20 @@ def _no_constant(name: str) -> None:
 def lock(path: str, timeout: float) -> Iterator[None]:
     """Hold a lock file; it is never written to or removed, and the kernel frees it when the holder dies.
 
+    Its folder is locked with it: a person who removes the file lets nobody in while somebody holds it.
+
     :raises TetraError: code ``refused`` when somebody else holds it for longer than ``timeout`` seconds.
     """
-    descriptor = _acquire(path, time.monotonic() + timeout)
-    try:
+    deadline = time.monotonic() + timeout
+    with contextlib.ExitStack() as held:
+        for place, flags in ((path, os.O_RDWR | os.O_CREAT), (os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY)):
+            held.callback(os.close, _acquire(place, flags, deadline))
         yield
-    finally:
-        os.close(descriptor)
 
 
-def _acquire(path: str, deadline: float) -> int:
+def _acquire(path: str, flags: int, deadline: float) -> int:
     while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
             held = _try_lock(descriptor) and _is_still(descriptor, path)
         except BaseException:

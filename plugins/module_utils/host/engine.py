@@ -498,12 +498,14 @@ def retain(scope: Scope, keep: int) -> None:
 
 def _forget_ended(scope: Scope) -> None:
     """Forget transactions that ended long ago and are in the journal; evidence stays while a hold names it."""
-    written = {record.get("transaction") for record in journal.read(scope.environment)}
+    written = {record.get("transaction"): record["seq"] for record in journal.read(scope.environment)}
     known = transactions.states(scope.environment)
-    ended = [identity for identity, state in known.items() if not transaction.TRANSITIONS[state]]
+    # Their names begin with the time of whichever controller it was; only the journal knows which was the last.
+    ended = sorted((identity for identity, state in known.items() if not transaction.TRANSITIONS[state]),
+                   key=lambda identity: written.get(identity, 0))  # fmt: skip
     old = ended[:-_KEPT_TRANSACTIONS]
     aborted = {identity for identity in old if known[identity] == transaction.ABORTED}
-    forgotten = (set(old) & written) | aborted
+    forgotten = (set(old) & set(written)) | aborted
     for identity in forgotten:
         durable.remove(_deadman_log(scope, identity))
     transactions.prune(scope.environment, forgotten)

@@ -78,3 +78,5 @@ def _lines(environment: Environment) -> list[bytes]:
             return file.readlines()
     except FileNotFoundError:
         return []
+    except IsADirectoryError as error:
+        raise durable.DamagedError(environment.journal, "it is a folder", "restore it from a backup") from error

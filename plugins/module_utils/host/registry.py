@@ -19,7 +19,6 @@ from ..model.errors import REFUSED, TetraError
 from ..model.ports import allocation, released
 from ..model.ports import edit as ports_edit
 from ..model.ports import file as ports_file
-from ..model.ports import registry as words
 from ..model.ports.registry import PortValue, Registry
 from ..model.ports.space import HostPorts
 from ..model.release import ports_of
@@ -108,12 +107,9 @@ def check_not_lost(tetra_dir: str, known: HostPorts) -> None:
     :raises TetraError: code ``refused``, naming the ports that it should have.
     """
     home = Home(tetra_dir)
-    resting = {words.split_identity(one["by"])[0] for one in known.released.values()}
     for environment in home.environments():
         owner = f"{environment.org}/{environment.env}"
-        if known.registry.owned.get(owner) or owner in resting:
-            continue
-        used = _used(environment)
+        used = {} if known.registry.owned.get(owner) else _used(environment)
         if used:
             path = default_path(tetra_dir)
             lines = ", ".join(f"{json.dumps(key)} = {json.dumps(value)}" for key, value in sorted(used.items()))
@@ -140,7 +136,7 @@ def read_file(path: str) -> HostPorts:
 
 
 def _known(path: str, said: Registry) -> HostPorts:
-    resting = released.known(_read_released(path), time.time())
+    resting = released.known(_read_released(path), time.time(), said.cooldown)
     return HostPorts(said, (), "", resting, kernel_ports.ephemeral(), kernel_ports.reserved())
 
 

@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterable
 
 from ..model import units
-from ..model.errors import INVALID, TetraError
+from ..model.errors import INVALID, REFUSED, TetraError
 from ..model.service import Service
 from . import settings as settings_file
 from .layout import Environment, Home
@@ -17,6 +17,7 @@ from .settings import Settings
 from .supervisors.base import SUPERVISORD, SYSTEMD, Supervisor
 
 DEADMAN = "deadman"
+_OWN = "/proc/self/stat"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,6 +65,9 @@ def open_scope(tetra_dir: str, org: str, env: str) -> Scope:
     :raises TetraError: when the host was not prepared, or a name is not valid.
     """
     home = Home(tetra_dir)
+    if not os.path.exists(_OWN):
+        raise TetraError("/proc is not mounted, and shows what runs on this host", hint="mount -t proc proc /proc",
+                         code=REFUSED)
     settings = settings_file.load(home)
     return Scope(home, home.environment(org, env), settings, open_supervisor(home, settings), org, env)
 

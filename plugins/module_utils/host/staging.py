@@ -15,7 +15,7 @@ from typing import Any
 from ..model import pack, plan, release, transaction
 from ..model.errors import REFUSED, TetraError
 from ..model.ports.registry import PortValue, service_of
-from . import admission, engine, evidence, holds, journal, reservations, running, store, transactions
+from . import admission, engine, evidence, holds, journal, keys, reservations, running, store, transactions
 from .scope import Scope
 
 _PACK_LIFETIME = 3600
@@ -44,6 +44,8 @@ def stage(scope: Scope, identity: str, request: Mapping[str, Any]) -> dict[str, 
         engine.check_base(scope, part)
         manifest = request["manifest"] or store.manifest(environment, record["release"])
         _check_target(scope, record, manifest)
+        if request["manifest"]:
+            _check_secrets(scope, manifest, request["secrets"])
         _check_hold(scope, record, request)
         admission.admit(scope, manifest, request["services"])
         engine.abort_staged(scope)
@@ -112,6 +114,20 @@ def _check_target(scope: Scope, record: Mapping[str, Any], manifest: Mapping[str
                          hint="push or promote a good bundle instead", code=REFUSED)
 
 
+def _check_secrets(scope: Scope, manifest: Mapping[str, Any], secrets: Mapping[str, str]) -> None:
+    """Refuse secrets that are not those of the plan; the host tells whose key their digests were made with."""
+    found = keys.digests(scope.home, secrets)
+    if found["key"] != manifest["secrets_key"]:
+        return
+    changed = [name for name, digest in manifest["secrets"].items() if found["digests"].get(name) != digest]
+    if changed:
+        raise TetraError(
+            f"secret {', '.join(changed)} is not what it was when the plan was made",
+            hint="somebody changed it in between; run again, or promote again where a host was behind",
+            code=REFUSED,
+        )
+
+
 def _check_space(scope: Scope, request: Mapping[str, Any]) -> None:
     if not request["manifest"]:
         return
@@ -163,4 +179,5 @@ def _record(
         "heads": request["heads"],
         "ports_before": dict(ports_before),
         "created": time.time(),
+        "begun": transactions.moment(),
     }

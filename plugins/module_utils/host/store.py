@@ -163,7 +163,7 @@ def _copy_blob(environment: Environment, digest: str, sink: BinaryIO | None) -> 
     with open(os.open(path, _READ), "rb") as file:
         _size_read, found = _copy(file, sink, pack.MAX_BLOB)
     if found != digest:
-        raise TetraError(f"{path} was changed", hint=f"remove it, then {_AGAIN}", code=REFUSED)
+        raise durable.DamagedError(path, "it is not what its name says", f"{_AGAIN}, which brings it anew")
 
 
 def add_bundle(environment: Environment, manifest: Mapping[str, Any]) -> None:
@@ -269,8 +269,8 @@ def prune(environment: Environment, keep_releases: Iterable[str], keep_bundles: 
     kept = set(keep_releases)
     for name in _release_names(environment) - kept:
         durable.remove_tree(_tree(environment, name))
-        durable.remove(os.path.join(environment.private, f"{name}{_RECORD}"))
-        durable.remove(os.path.join(environment.releases, f"{name}{_RECORD}"))
+        durable.remove_tree(os.path.join(environment.private, f"{name}{_RECORD}"))
+        durable.remove_tree(os.path.join(environment.releases, f"{name}{_RECORD}"))
     try:
         manifests = releases(environment)
         bundles = set(keep_bundles) | {record["bundle"] for record in manifests.values()}
@@ -278,10 +278,13 @@ def prune(environment: Environment, keep_releases: Iterable[str], keep_bundles: 
     except TetraError:
         return
     for name in set(_records(environment.bundles)) - bundles:
-        durable.remove(os.path.join(environment.bundles, f"{name}{_RECORD}"))
+        durable.remove_tree(os.path.join(environment.bundles, f"{name}{_RECORD}"))
     needed = {digest for record in (*manifests.values(), *kept_bundles) for digest in release.blobs(record)}
-    for digest in set(blobs(environment)) - needed:
-        os.unlink(_blob(environment, digest))
+    for path in (_blob(environment, digest) for digest in set(blobs(environment)) - needed):
+        if _size(path) is None:
+            durable.remove_tree(path)
+        else:
+            os.unlink(path)
 
 
 def _release_names(environment: Environment) -> set[str]:
@@ -330,6 +333,9 @@ def _check_belongs(environment: Environment, record: Mapping[str, Any], kind: st
 
 def _check_complete(environment: Environment, record: Mapping[str, Any]) -> None:
     absent = [name for name, size in release.blobs(record).items() if _size(_blob(environment, name)) != size]
+    for name in absent:
+        # One that was cut short would be taken for one that is here, and never be sent again.
+        durable.remove_tree(_blob(environment, name))
     if absent:
         raise TetraError(f"{len(absent)} blobs are missing, {min(absent)} for one", hint="run again", code=REFUSED)
 
@@ -413,7 +419,16 @@ def _put(environment: Environment, place: str, entry: Mapping[str, Any] | None) 
     if _size(place) is None:
         durable.remove_tree(place)
     with durable.replacing(place, 0o755 if entry["executable"] else 0o644) as file:
-        _copy_blob(environment, entry["sha256"], file)
+        _lay(environment, entry["sha256"], file)
+
+
+def _lay(environment: Environment, digest: str, file: BinaryIO) -> None:
+    """Copy a blob into a tree; one that was changed goes, so that it is sent again."""
+    try:
+        _copy_blob(environment, digest, file)
+    except durable.DamagedError:
+        durable.remove_tree(_blob(environment, digest))
+        raise
 
 
 def _build(environment: Environment, tree: str, record: Mapping[str, Any]) -> None:
@@ -431,7 +446,7 @@ def _make_entry(environment: Environment, path: str, entry: Mapping[str, Any]) -
         os.symlink(entry["target"], path)
     else:
         with durable.new_file(path, 0o755 if entry["executable"] else 0o644) as file:
-            _copy_blob(environment, entry["sha256"], file)
+            _lay(environment, entry["sha256"], file)
 
 
 def _make_folder(path: str) -> None:

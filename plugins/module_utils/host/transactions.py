@@ -92,8 +92,11 @@ def prune(environment: Environment, identities: Iterable[str]) -> None:
     names = os.listdir(environment.tx) if os.path.isdir(environment.tx) else []
     # The state last: without it nobody would know that the rest belongs to something that ended.
     for name in sorted(names, key=lambda name: transaction.parse_file_name(name) is not None):
-        if name.rpartition(".")[0] in doomed:
-            durable.remove(os.path.join(environment.tx, name))
+        path = os.path.join(environment.tx, name)
+        if name.rpartition(".")[0] in doomed and os.path.isdir(path):
+            durable.remove_tree(path)
+        elif name.rpartition(".")[0] in doomed:
+            durable.remove(path)
 
 
 def move(environment: Environment, identity: str, state: str, following: str) -> bool:
@@ -191,8 +194,16 @@ def boot_id() -> str:
 
 
 def age(environment: Environment, found: Transaction) -> float:
-    """Seconds since a transaction was staged, by this host's clock."""
+    """Seconds since a transaction was staged; after a restart of the host by a clock that may have been set."""
+    begun = found.record.get("begun") or {}
+    if begun.get("boot") == boot_id():
+        return time.monotonic() - float(begun["at"])
     return max(0.0, time.time() - float(found.record["created"]))
+
+
+def moment() -> dict[str, Any]:
+    """Now, on the clock that nobody can set; it means something until the host is started again."""
+    return {"boot": boot_id(), "at": time.monotonic()}
 
 
 def _path(environment: Environment, identity: str, state: str) -> str:

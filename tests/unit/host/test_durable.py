@@ -479,6 +479,15 @@ def test_a_lock_does_not_touch_its_file(path):
     assert os.stat(path).st_mtime_ns == before
 
 
+def test_a_lock_whose_file_was_removed_lets_nobody_in(path):
+    with durable.lock(path, 0):
+        os.unlink(path)
+        with pytest.raises(TetraError, match="another run holds"), durable.lock(path, 0.1):
+            pass
+    with durable.lock(path, 0):
+        assert os.path.exists(path)
+
+
 def test_a_lock_file_stays_where_it_is(path):
     with durable.lock(path, 0):
         pass

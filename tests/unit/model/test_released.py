@@ -46,7 +46,14 @@ def test_services_that_exchange_their_ports_give_up_none():
 def test_what_has_rested_long_enough_is_forgotten():
     rested = {"by": "x", "until": NOW, "held": False}
     assert after(said(), said(), {"4000": rested, "4001": HELD}) == {"4001": HELD}
-    assert released.known({"4000": rested, "4001": HELD}, NOW) == {"4001": HELD}
+    assert released.known({"4000": rested, "4001": HELD}, NOW, 60.0) == {"4001": HELD}
+
+
+def test_what_a_clock_that_was_ahead_gave_up_does_not_rest_until_then():
+    ahead = {"by": "x", "until": NOW + 365 * 86400, "held": False}
+    held = {**ahead, "held": True}
+    assert released.known({"4000": ahead, "4001": held}, NOW, 60.0) == {"4001": held}
+    assert released.known({"4000": ahead}, NOW, 366 * 86400) == {"4000": ahead}
 
 
 def test_the_end_of_a_transaction_lets_go_of_what_was_held_for_it_alone():

@@ -75,6 +75,17 @@ def disk_error(error: OSError) -> dict[str, Any]:
     }
 
 
+def lack(error: Exception) -> dict[str, Any]:
+    """What the host has not enough of, in the words of an error of ours; a thread that cannot be started is a lack."""
+    if isinstance(error, RuntimeError) and "thread" not in str(error):
+        raise error
+    return {
+        "message": f"the host has no memory left for this: {str(error) or type(error).__name__}",
+        "hint": "look at what uses its memory, and at the limits of who logs in; the state on disk is whole",
+        "code": REFUSED,
+    }
+
+
 def run(name: str, request: Mapping[str, Any]) -> dict[str, Any]:
     """Carry out an operation.
 

@@ -58,15 +58,25 @@ def _check_can_be_had(home: Home, supervisor: Supervisor) -> None:
             durable.check_place(path)
     for path in filter(os.path.lexists, _folders(home)):
         durable.make_folder(path)
-    if not os.path.exists(settings.path(home)):
-        return
-    before = open_supervisor(home, settings.load(home))
-    if before.name != supervisor.name and before.alive():
-        raise TetraError(
-            f"services of {home.root} run under {before.name}, so {supervisor.name} cannot take over",
-            hint="run this with tsm_state: stopped and the old tetra_supervisor first, then prepare and push again",
-            code=REFUSED,
-        )
+    for before in _before(home):
+        if before.name != supervisor.name and before.alive():
+            raise TetraError(
+                f"services of {home.root} run under {before.name}, so {supervisor.name} cannot take over",
+                hint="run this with tsm_state: stopped and the old tetra_supervisor first, then prepare and push again",
+                code=REFUSED,
+            )
+
+
+def _before(home: Home) -> list[Supervisor]:
+    """The supervisors that services of the host may run under."""
+    if not os.path.lexists(settings.path(home)):
+        return []
+    try:
+        return [open_supervisor(home, settings.load(home))]
+    except durable.DamagedError:
+        # It is about to be written anew, and cannot say which one it was.
+        names = [SUPERVISORD, *([SYSTEMD] if systemd.usable() else [])]
+        return [open_supervisor(home, Settings(name)) for name in names]
 
 
 def _parents(path: str) -> list[str]:
@@ -116,6 +126,8 @@ def _of_the_system(request: Mapping[str, Any]) -> list[Step]:
 def _file(name: str, path: str, wanted: bytes, then: Callable[[], None] | None = None) -> Step:
     def act() -> None:
         durable.make_folder(os.path.dirname(path), 0o755)
+        if os.path.isdir(path):
+            durable.remove_tree(path)
         durable.write_file(path, wanted)
         if then:
             then()
@@ -129,7 +141,7 @@ def _make_folders(folders: list[str]) -> None:
 
 
 def _content(path: str) -> bytes | None:
-    if not os.path.exists(path):
+    if not os.path.isfile(path):
         return None
     with open(path, "rb") as file:
         return file.read()

@@ -21,9 +21,14 @@ LONGEST_HOLD = 86400.0
 """Seconds after which a held port is free, should nobody ever say how its transaction ended; no lease is longer."""
 
 
-def known(released: Released, now: float) -> dict[str, dict[str, Any]]:
-    """Those that still count."""
-    return {value: dict(one) for value, one in released.items() if one["until"] > now}
+def known(released: Released, now: float, cooldown: float) -> dict[str, dict[str, Any]]:
+    """Those that still count; one that would rest for longer than any was given up by a clock that was ahead.
+
+    :param cooldown: seconds for which ports rest.
+    """
+    latest = now + max(LONGEST_HOLD, cooldown)
+    return {value: dict(one) for value, one in released.items() if now < one["until"] and (
+        one["held"] or one["until"] <= latest)}
 
 
 def after(old: Released, before: Registry, said: Registry, now: float, held: bool) -> dict[str, dict[str, Any]]:
@@ -32,7 +37,7 @@ def after(old: Released, before: Registry, said: Registry, now: float, held: boo
     :param before: what the registry said, and ``said`` what it says.
     :param held: whether a transaction may have to go back to what was given up.
     """
-    result = known(old, now)
+    result = known(old, now, said.cooldown)
     having = dict(said.identities())
     until = now + (LONGEST_HOLD if held else said.cooldown)
     for identity, value in before.identities():
@@ -50,7 +55,7 @@ def settled(released: Released, owner: str, now: float, cooldown: float) -> dict
     :param cooldown: seconds.
     """
     result = {}
-    for value, one in known(released, now).items():
+    for value, one in known(released, now, cooldown).items():
         if one["held"] and words.split_identity(one["by"])[0] == owner:
             one = {**one, "held": False, "until": now + cooldown}
         result[value] = one
