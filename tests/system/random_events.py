@@ -30,7 +30,7 @@ KILLED = (0.02, 1.2)
 DEFINITIONS = {
     "good": "TSM_COMMAND='sleep 600'\nTSM_MIN_HEALTHY=0s\n",
     "better": "TSM_COMMAND='sleep 601'\nTSM_MIN_HEALTHY=0s\n",
-    "bad": "TSM_COMMAND='false'\nTSM_MIN_HEALTHY=0s\n",
+    "bad": "TSM_COMMAND='false'\nTSM_MIN_HEALTHY=1s\n",
 }
 LUCK = {
     "good": (health.HEALTHY, health.UNPROVEN),
