@@ -170,9 +170,11 @@ def stopped_at(command: Sequence[str], point: Point, log: Path, data: str = "") 
             assert tracer.poll() is None, "it ended before it came to that call"
             time.sleep(0.001)
         pid = int(Path(f"/proc/{tracer.pid}/task/{tracer.pid}/children").read_text())
-        yield pid
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGCONT)
+        try:
+            yield pid
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
 
 
 def _inject(
