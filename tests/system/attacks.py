@@ -190,6 +190,9 @@ PROCESS = [
     _service("A06-nul-in-a-command", "TSM_COMMAND=$'a\\0b'\n", "web.tsm:1"),
     _service("A06-argument-of-a-mebibyte", f'TSM_COMMAND="sleep {"1" * 2**20}"\n', "web.tsm"),
     _service("A06-no-command", 'TSM_COMMAND=""\n', "web.tsm"),
+    *(_service(f"A07-variable-{name.lower().replace('_', '-')}", f"{RUN}export {name}=/x\n", "web.tsm:2", name)
+      for name in ("LD_PRELOAD", "LD_LIBRARY_PATH", "LD_AUDIT", "BASH_ENV")),
+    _values("A07-variable-of-the-environment", '[environment]\nLD_PRELOAD = "/x"\n', "LD_PRELOAD"),
     _service("A07-name-of-a-variable-with-an-equal-sign", f"{RUN}export 'A=B'=1\n", "web.tsm:2"),
     _service("A07-name-of-a-variable-with-a-line-end", f"{RUN}TSM_ENV=$'A\\nB=1'\n", "web.tsm:2"),
     _values("A07-name-of-a-variable-in-the-environment", '[environment]\n"A\\nExecStartPre" = "+id"\n', "dev.toml:2"),
