@@ -27,7 +27,7 @@ def look(scope: Scope) -> dict[str, Any]:
     return {
         "now": time.monotonic(),
         "current": store.current(environment),
-        "journal": [[record["transaction"], record["outcome"]] for record in journal.read(environment)],
+        "journal": [[record.get("transaction"), record.get("outcome")] for record in journal.read(environment)],
         "transactions": {one: _transaction(scope, one) for one in transactions.states(environment)},
         "holds": sorted(holds.read(environment)),
     }

@@ -340,7 +340,7 @@ def _same(host: model.Host, seen: Mapping[str, Any]) -> bool:
               if one in there or transaction.TRANSITIONS[state]}
     if states != {one: found["state"] for one, found in there.items()} or host.current != seen["current"]:
         return False
-    if [[one["transaction"], one["outcome"]] for one in host.journal] != seen["journal"]:
+    if [[one.get("transaction"), one.get("outcome")] for one in host.journal] != seen["journal"]:
         return False
     beside = {one: (host.transactions[one].proven, host.transactions[one].decision is not None) for one in states}
     return sorted(host.holds) == seen["holds"] and beside == {

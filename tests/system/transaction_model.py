@@ -111,13 +111,13 @@ class Host:
 
     def unwritten(self) -> list[str]:
         """What ended and is not in the journal."""
-        return transaction.unwritten(self.states(), {record["transaction"] for record in self.journal})
+        return transaction.unwritten(self.states(), {record.get("transaction") for record in self.journal})
 
     def observed(self) -> Answer:
         """What an operation tells of this host."""
         opened = self.open()
         found = self.transactions[opened[0]] if opened else None
-        confirmed = [record for record in self.journal if record["outcome"] == transaction.CONFIRMED]
+        confirmed = [record for record in self.journal if record.get("outcome") == transaction.CONFIRMED]
         confirmed += [{**self.transactions[name].record, "transaction": name} for name in self.unwritten()
                       if self.transactions[name].state == transaction.CONFIRMED]
         return {
@@ -162,6 +162,9 @@ class Host:
         self._check_base(part)
         if record["bundle"] in self.holds:
             _check(request["stage"]["lift_hold"], "it is on hold")
+            yield "journal"
+            last = self.journal[-1] if self.journal else None
+            self.journal.append(journal.append(last, {"kind": "hold_lifted", "bundle": record["bundle"]}))
             yield "lift"
             del self.holds[record["bundle"]]
         for other, state in self.states().items():
@@ -322,7 +325,7 @@ class Host:
         yield "journal"
         self._write(identity, transaction.CONFIRMED)
         yield "retain"
-        confirmed = [one["to"] for one in self.journal if one["outcome"] == transaction.CONFIRMED]
+        confirmed = [one["to"] for one in self.journal if one.get("outcome") == transaction.CONFIRMED]
         kept = {*list(dict.fromkeys(reversed(confirmed)))[:2], self.current}
         self.releases = {name: bundle for name, bundle in self.releases.items() if name in kept}
 
@@ -400,7 +403,7 @@ class Host:
 
     def _write(self, identity: str, outcome: str) -> None:
         found = self.transactions[identity]
-        if any(record["transaction"] == identity for record in self.journal):
+        if any(record.get("transaction") == identity for record in self.journal):
             return
         together = (found.decision or {}).get("hosts", []) if outcome == transaction.CONFIRMED else []
         self.journal.append(journal.append(self.journal[-1] if self.journal else None, {
