@@ -332,6 +332,21 @@ def test_what_a_service_left_in_the_background_ends_when_it_is_stopped_or_replac
     assert is_gone(child)
 
 
+def test_a_group_that_somebody_else_has_by_now_is_left_alone(host):
+    (host.folder / "programs").mkdir(parents=True)
+    command = ["/bin/sh", "-c", "sleep 600 & echo $$ $!; exit 0"]
+    with subprocess.Popen(command, start_new_session=True, stdout=subprocess.PIPE, text=True) as leader:
+        gone, child = map(int, leader.stdout.readline().split())
+    try:
+        assert is_gone(gone)
+        (host.folder / "programs" / "one.starts").write_text(f"0 0 1 {gone}:1\n")
+        assert processes.groups([f"{gone}:1"]) == [processes.identity(child)]
+        host.supervisor.ensure_running()
+        assert not is_gone(child)
+    finally:
+        os.kill(child, signal.SIGKILL)
+
+
 def test_what_a_service_left_in_the_background_ends_before_it_is_restarted(host):
     (count, starts), children = host.starts("one"), host.root / "children"
     host.supervisor.start([host.shell("one", FORKS.format(count=count, children=children, code=1), max_restarts=1)])

@@ -89,20 +89,28 @@ def _locks(name: str, path: str) -> bool:
     return False
 
 
-def groups(leaders: Iterable[str]) -> dict[str, list[str]]:
-    """The living processes, by identity, of the groups that processes lead or have led, as far as there are any.
+def groups(leaders: Iterable[str]) -> list[str]:
+    """The living processes, by identity, of the groups that processes lead or have led.
 
-    :param leaders: identities. While members of its group live nobody else gets the pid of a leader, so one who has it
-        by now leads a group of his own, and of the old one nobody is left.
+    :param leaders: identities. One whose pid somebody else has by now leads nobody any more.
     """
     wanted = {one.partition(":")[0]: one for one in leaders if pid(one) > 1 and identity(pid(one)) in (None, one)}
-    found: dict[str, list[str]] = {}
+    found = []
     for name in filter(str.isdigit, os.listdir("/proc") if wanted else ()):
         fields = _stat(int(name))
         leader = wanted.get(fields[2]) if fields and fields[0] != "Z" else None
         if fields and leader and int(fields[19]) >= int(leader.partition(":")[2]):
-            found.setdefault(leader, []).append(f"{name}:{fields[19]}")
+            found.append(f"{name}:{fields[19]}")
     return found
+
+
+def environment(pid: int) -> list[str]:
+    """The variables that a process was started with, as ``NAME=value``; none of one that is gone or somebody else's."""
+    try:
+        with open(f"/proc/{pid}/environ", "rb") as file:
+            return [os.fsdecode(one) for one in file.read().split(b"\0")]
+    except OSError:
+        return []
 
 
 def usage(pid: int) -> dict[str, Any]:

@@ -75,6 +75,7 @@ class Supervisord(Supervisor):
         # One directory that has two names has one supervisord.
         root = os.path.realpath(home.root)
         self._folder = os.path.join(root, os.path.basename(home.supervisor))
+        self._root = home.root
         self._executable = executable
         self._configuration = os.path.join(self._folder, "supervisord.conf")
         self._programs = os.path.join(self._folder, "programs")
@@ -330,14 +331,19 @@ class Supervisord(Supervisor):
         """
         leaders = self._identities(units)
         for number in (signal.SIGTERM, signal.SIGKILL):
-            members = processes.groups(leaders)
-            for leader in members:
+            left = [*filter(processes.lives, leaders), *filter(self._is_ours, processes.groups(leaders))]
+            for one in left:
                 with contextlib.suppress(ProcessLookupError):
                     # Supervisord made each of them the leader of a group.
-                    os.killpg(processes.pid(leader), number)
-            if _wait_for_end([one for group in members.values() for one in group], _ORPHAN_TIMEOUT):
+                    (os.killpg if one in leaders else os.kill)(processes.pid(one), number)
+            if _wait_for_end(left, _ORPHAN_TIMEOUT):
                 break
         self._remove_files(units, "starts")
+
+    def _is_ours(self, known: str) -> bool:
+        """Whether a process was started by us; the group of a leader that is gone may be somebody else's by now."""
+        marks = {f"TETRA_DIR={self._root}", f"SUPERVISOR_SERVER_URL=unix://{self._client.socket}"}
+        return not marks.isdisjoint(processes.environment(processes.pid(known)))
 
     def _pid(self) -> int | None:
         """The pid of our supervisord, if it lives; no file is believed, which could be gone or name somebody else."""
