@@ -285,13 +285,21 @@ class Host:
         return [*invariants.broken(self.scope, expected, SECRET), *invariants.untidy(self.scope)]
 
 
-def prepared(folder: Path, supervisor: str, root: str) -> Host:
-    """A host on which both organizations were pushed."""
+@contextlib.contextmanager
+def hosting(folder: Path, supervisor: str, root: str) -> Iterator[Host]:
+    """A host, nothing of which runs any more when the block ends."""
     host = Host(folder, supervisor, root)
+    try:
+        yield host
+    finally:
+        host.down()
+
+
+def push_both(host: Host) -> None:
+    """Push the organizations of ``ORGS`` to a host, so that its release can go from one to the other."""
     for name, (ports, more) in ORGS.items():
         host.write_org(name, ports, more)
         host.push(name)
-    return host
 
 
 def evenly(things: Sequence, count: int) -> Sequence:
@@ -411,10 +419,11 @@ def disorder(host: Host, step: str) -> list[str]:
 
 
 def serve(host: Host) -> None:
-    """Call what standard input says, a line each: name and arguments, as JSON.
+    """Call for a new host what standard input says, a line each: name and arguments, as JSON.
 
     Printed is, as JSON, what it returned and what went wrong.
     """
+    push_both(host)
     functions = {"matrix": lambda *words: dataclasses.asdict(matrix(host, *words)),
                  "disorder": lambda *words: disorder(host, *words)}
     for line in sys.stdin:
@@ -427,4 +436,4 @@ def serve(host: Host) -> None:
 
 
 if __name__ == "__main__":
-    serve(prepared(Path(sys.argv[1]), SYSTEMD, sys.argv[2]))
+    serve(Host(Path(sys.argv[1]), SYSTEMD, sys.argv[2]))

@@ -12,13 +12,14 @@ import shutil
 from pathlib import Path
 
 import pytest
-from ansible_collections.tetra.platform.plugins.module_utils.host import holds, store, transactions
+from ansible_collections.tetra.platform.plugins.module_utils.host import holds, journal, store
 from ansible_collections.tetra.platform.plugins.module_utils.model import release
 
 from . import guarantees, kill_points, strace
 from .conftest import LONG
 
 KEEP, TRANSACTIONS = 2, 10
+CHAIN = ("format", "seq", "prev", "hash")
 COUNT = 6
 FOREVER = {"keep": 9, "lease": 3600.0}
 
@@ -29,10 +30,10 @@ class Shelf:
     The process of its only service was started with the release ``first`` and is left alone ever since.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.host = host = kill_points.Host(folder, "supervisord", os.fspath(folder / "host"))
+    def __init__(self, host: kill_points.Host) -> None:
+        self.host = host
         self.environment = host.scope.environment
-        self._copy = folder / "copy"
+        self._copy = host.folder / "copy"
         host.write_org("first", {"api": kill_points.ORGS["a"][0]["api"]}, "")
         host.push("first", **FOREVER)
         for name in ("failed", "held", "second", "third", "last", "next"):
@@ -41,17 +42,24 @@ class Shelf:
         host.push("held", "rolled_back", verdict=True, **FOREVER)
         for name in ("second", "third"):
             host.push(name, **FOREVER)
-        for _number in range(2):
-            host.push("second", "staged", **FOREVER)
-        (aborted,) = Path(self.environment.tx).glob("*.aborted")
-        for _number in range(TRANSACTIONS):
-            shutil.copy(aborted, aborted.with_name(f"{host.identity()}.aborted"))
+        host.push("second", "staged", **FOREVER)
+        self._repeat()
         *before, self.confirm = host.runs("confirmed", "last", **{**FOREVER, "keep": KEEP})
         for run in before:
             run()
         shutil.copytree(self.environment.root, self._copy, symlinks=True)
         self.confirm()
         self.restore()
+
+    def _repeat(self) -> None:
+        """Let the first failure have happened many times more since, without evidence."""
+        record = next(one for one in journal.read(self.environment) if one.get("outcome") == "rolled_back")
+        file = Path(self.environment.tx, f"{record['transaction']}.rolled_back")
+        told = {key: value for key, value in record.items() if key not in CHAIN}
+        for _number in range(TRANSACTIONS):
+            identity = self.host.identity()
+            shutil.copy(file, file.with_name(f"{identity}.rolled_back"))
+            journal.append(self.environment, {**told, "transaction": identity})
 
     def _derive(self, name: str) -> None:
         """Make an organization of another bundle, and another release, that restarts no service."""
@@ -110,14 +118,15 @@ class Shelf:
         kept = {self.host.releases[name] for name in names}
         manifests = [store.manifest(self.environment, digest) for digest in kept]
         bundles = {manifest["bundle"] for manifest in manifests}
-        records = [*manifests, *(store.bundle(self.environment, digest) for digest in bundles)]
-        ended = sorted(transactions.states(self.environment))[-TRANSACTIONS:]
+        needing = [*manifests, *(store.bundle(self.environment, digest) for digest in bundles)]
+        records = [record for record in journal.read(self.environment) if record["kind"] == "transaction"]
+        ended = [record["transaction"] for record in records[-TRANSACTIONS:]]
         (hold,) = holds.read(self.environment).values()
         wanted = {
             "releases": {*kept, *(f"{digest}.json" for digest in kept)},
             "private": {f"{digest}.json" for digest in kept},
             "bundles": {f"{digest}.json" for digest in bundles},
-            "blobs": {blob for record in records for blob in release.blobs(record)},
+            "blobs": {blob for record in needing for blob in release.blobs(record)},
             "evidence": {hold["transaction"]},
         }
         here = {folder: {path.name for path in (root / folder).iterdir()} for folder in wanted}
@@ -130,11 +139,9 @@ class Shelf:
 
 @pytest.fixture(scope="module")
 def shelf(tmp_path_factory):
-    made = Shelf(tmp_path_factory.mktemp("shelf"))
-    try:
-        yield made
-    finally:
-        made.host.down()
+    folder = tmp_path_factory.mktemp("shelf")
+    with kill_points.hosting(folder, "supervisord", os.fspath(folder / "host")) as host:
+        yield Shelf(host)
 
 
 @pytest.mark.parametrize(("row", "fault"), [("K3", "killed"), ("D3", "refused")])

@@ -21,11 +21,9 @@ COUNTS = {"staged": 2, "active": 4, "confirmed": 3, "rolled_back": 3, "expired":
 @pytest.fixture(scope="module")
 def host(tmp_path_factory):
     folder = tmp_path_factory.mktemp("host")
-    made = kill_points.prepared(folder, "supervisord", os.fspath(folder / "host"))
-    try:
+    with kill_points.hosting(folder, "supervisord", os.fspath(folder / "host")) as made:
+        kill_points.push_both(made)
         yield made
-    finally:
-        made.down()
 
 
 @pytest.mark.guarantee("O1")
