@@ -423,8 +423,7 @@ def remake(scope: Scope, release: str | None, identity: str) -> None:
 
 def _finish_revert(scope: Scope, found: Transaction, cause: Cause) -> None:
     record = found.record
-    with contextlib.suppress(TetraError, OSError):
-        evidence.collect(scope, found, dataclasses.asdict(cause))
+    evidence.collect(scope, found, dataclasses.asdict(cause))
     state, detail = transaction.ROLLED_BACK, cause
     try:
         remake(scope, record["from"], found.identity)
