@@ -83,7 +83,7 @@ class Controller:
     def requests(self) -> list[tuple[str, str, str]]:
         """What was sent over the connection ``lossy``: host, state that was asked for, and what became of it."""
         lines = self._sent.read_text().splitlines() if self._sent.exists() else []
-        return [(host, state, what) for host, state, what in (line.split("\t") for line in lines)]
+        return [tuple(line.split("\t", 2)) for line in lines]
 
     def wait(self, seconds: float = 120) -> Run:
         """Wait until it ends, however it does."""

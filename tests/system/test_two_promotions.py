@@ -88,7 +88,7 @@ def at_once(fleet: Fleet, seed: int) -> list[str]:
         running[number] = Controller(fleet, "promote", **(ON if number == 2 else UP))
     runs = [running[number].wait() for number in range(3)]
     outcomes = [str(run.outcome) for run in runs]
-    case = f"seed {seed}, {'broken' if broken else 'good'}, {[f'{moment:.2f}' for moment, _ in starts]}: {outcomes}"
+    case = f"seed {seed}, {'broken' if broken else 'good'}, {[f'{start[0]:.2f}' for start in starts]}: {outcomes}"
     print(case)
     settled(fleet, (*STAGING, PROD), LEASE + GRACE)
     good = {"applied", "unchanged", "refused", "rolled_back"}

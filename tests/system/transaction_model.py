@@ -76,7 +76,6 @@ class Run:
         self.answer: Answer | None = None
 
 
-
 class Host:
     """A host."""
 
