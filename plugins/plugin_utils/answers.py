@@ -44,12 +44,16 @@ def _port_value(value: object) -> None:
 def _manifest(record: Mapping[str, Any]) -> None:
     release.check_manifest(record)
     for name, entry in record.get("services", {}).items():
-        environment = entry["definition"].get("environment")
+        definition = entry["definition"]
+        environment, commands = definition.get("environment"), definition.get("pre_commands")
         if not isinstance(environment, Mapping):
             raise TetraError(f"service {name} has no environment")
+        if not isinstance(commands, list) or not all(isinstance(command, Mapping) for command in commands):
+            raise TetraError(f"service {name} has no list of commands that run before it")
         for value in environment.values():
             values.check(value)
-        _check_symbolic(entry["definition"])
+        for part in (*commands, *(definition[key] for key in definition if key != "pre_commands")):
+            _check_symbolic(part)
 
 
 def _check_symbolic(part: object) -> None:

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -15,6 +14,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.tetra.platform.plugins.module_utils.host import (
     agent,
+    durable,
     kernel_ports,
     removal,
     settings,
@@ -41,7 +41,7 @@ def kernel(tmp_path, monkeypatch):
 
 
 def record(home):
-    return json.loads(Path(kernel_ports.path(home)).read_text())
+    return durable.read_sealed(kernel_ports.path(home), 1)
 
 
 def tree(home):
@@ -51,7 +51,7 @@ def tree(home):
 def restart(home):
     """What the restart of the host does: the kernel has what it starts with, and the boot is another one."""
     path = Path(kernel_ports.path(home))
-    path.write_text(json.dumps({**record(home), "boot": "another"}))
+    path.write_bytes(durable.sealed({**record(home), "boot": "another"}))
 
 
 @pytest.mark.parametrize(("text", "limits"), [("1024\t2000\n", (1024, 2000)), ("x", (32768, 60999))])

@@ -12,10 +12,19 @@ import time
 import pytest
 from ansible_collections.tetra.platform.plugins.module_utils.host.operations import index
 from ansible_collections.tetra.platform.plugins.module_utils.model.errors import TetraError
-from ansible_collections.tetra.platform.plugins.plugin_utils import answers, forms, memory
+from ansible_collections.tetra.platform.plugins.plugin_utils import answers, bundle, forms, memory, source
 
 CHECKED = {"changed": False, "healthy": True, "checks": {"api": {"ok": True, "detail": "fine", "check": "http x"}}}
 ENDED = {"changed": True, "transaction": "t", "state": "confirmed", "release": "a" * 64}
+SERVICE = """\
+TSM_COMMAND="python3 ${TETRA_RELEASE_DIR}/files/api/server.py ${MODE:-${USER}}"
+TSM_PORT=auto
+TSM_PRE_COMMAND="mkdir -p ${HOME}/data"
+TSM_PRE_START="true; echo before > ${HOME}/before"
+TSM_HEALTH_CHECK="test -e ${HOME}/before"
+TSM_CWD="${HOME}"
+export TOKEN="${secret:TOKEN}"
+"""
 # What Ansible itself takes from a result, and what no operation tells.
 FOREIGN = {
     "ansible_facts": {"ansible_connection": "local"}, "add_host": {"host_name": "evil"}, "add_group": "all",
@@ -65,6 +74,29 @@ def test_an_answer_of_another_form_is_refused_with_its_place(operation, record, 
     assert said in caught.value.message
     assert len(caught.value.message) < 300
     assert caught.value.code == "unconfirmed"
+
+
+def told(folder):
+    """A bundle that a host tells of, with a release in which there is every kind of value."""
+    (folder / "acme" / "services").mkdir(parents=True)
+    (folder / "acme" / "services" / "api.tsm").write_text(SERVICE)
+    origin = source.read(folder / "acme")
+    services = bundle.services(origin, "dev")
+    built = bundle.build(origin, "dev", services, {"api": 4000}, {"TOKEN": "a" * 64}, "key")
+    return {"changed": False, "manifest": built.manifest, "pack": ""}
+
+
+def test_a_release_with_every_kind_of_value_is_an_answer(tmp_path):
+    answer = told(tmp_path)
+    assert answers.result("deploy_pack", answer) == answer
+
+
+@pytest.mark.parametrize("wrong", [None, "echo", ["echo"], [{"argv": [[{"what": "is this"}]]}]])
+def test_a_release_with_commands_of_another_form_is_none(tmp_path, wrong):
+    answer = told(tmp_path)
+    answer["manifest"]["services"]["api"]["definition"]["pre_commands"] = wrong
+    with pytest.raises(TetraError, match="manifest"):
+        answers.result("deploy_pack", answer)
 
 
 @pytest.mark.parametrize("record", [None, {}, {"message": 1, "hint": "", "code": "refused"},
