@@ -26,7 +26,7 @@ NETWORK = 83
 LEASE, GRACE = 30, 10
 STAGING, PROD = HOSTS[1:], "prod-1"
 UP, ON = {"tetra_from": "dev", "tetra_to": "staging"}, {"tetra_from": "staging", "tetra_to": "prod"}
-SEEDS = range(50 if LONG else 4)
+SEEDS = range(50 if LONG else 2)
 
 
 @pytest.fixture(scope="module")
