@@ -90,7 +90,7 @@ def flipped(text: bytes) -> bytes:
 DAMAGES: Mapping[str, Callable[[bytes], bytes] | None] = {
     "empty": lambda _text: b"",
     "flipped": flipped,
-    "binary": lambda _text: os.urandom(64) + b"\xff\0",
+    "binary": lambda _text: bytes(range(256)),
     "newer": lambda text: text.replace(b'"format":1', b'"format":99'),
     "folder": None,
     "missing": None,
