@@ -24,6 +24,7 @@ from ansible_collections.tetra.platform.plugins.module_utils.host import (
     deadman,
     engine,
     journal,
+    keys,
     staging,
     store,
     transactions,
@@ -155,6 +156,7 @@ class Host:
         for path in (home.root, home.config, home.bin):
             os.makedirs(path)
         Path(home.bin, "tsm").touch()
+        keys.ensure(home)
         self.scope = Scope(home, home.environment("acme", "dev"), Settings("nothing"), Nothing(), "acme", "dev")
         self.scope.environment.prepare()
         self._orgs = [folder / word / "acme" for word in "ab"]

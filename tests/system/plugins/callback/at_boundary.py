@@ -49,6 +49,10 @@ class CallbackModule(CallbackBase):
         super().__init__()
         self._number = 0
         self._answered = ""
+        # Tests may run where these are ignored, as behind nohup; a person's terminal does not ignore them.
+        for number, action in ((signal.SIGHUP, signal.SIG_DFL), (signal.SIGINT, signal.default_int_handler)):
+            if signal.getsignal(number) is signal.SIG_IGN:
+                signal.signal(number, action)
 
     def v2_playbook_on_task_start(self, task, is_conditional):
         self._pass("before", task)
