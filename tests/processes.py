@@ -12,6 +12,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 
+_FAILURE = re.compile(r"(FAILED|ERROR) \S+\.py::")
+_LAST = 20
 _SUMMARY = re.compile(r"=*\s*(?:\d+ [a-z]+(?:, )?)+ in \d")
 
 
@@ -41,6 +43,12 @@ def counted(output: str, word: str = "passed") -> int:
     """How many tests pytest's last lines call ``passed`` (or skipped, ...), over all its runs in some output."""
     ends = [line for line in map(_plain, output.splitlines()) if _SUMMARY.match(line)]
     return sum(int(number) for line in ends for number in re.findall(rf"(\d+) {word}", line))
+
+
+def reasons(output: str) -> list[str]:
+    """Why a program failed, for those who see only the end of a log: the failures that pytest lists, or its last lines."""
+    lines = [line for line in map(_plain, output.splitlines()) if line]
+    return [line for line in lines if _FAILURE.match(line)] or lines[-_LAST:]
 
 
 def _plain(line: str) -> str:

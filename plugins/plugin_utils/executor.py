@@ -20,6 +20,8 @@ from ansible_collections.tetra.platform.plugins.module_utils.model.errors import
 from ansible_collections.tetra.platform.plugins.plugin_utils import answers, forms, host_code, memory
 
 _NO_AGENT = "tetra: no agent of this version"
+# A host that says nothing for 20 s counts as gone; one that works for long says that it is there all the while.
+_NOTICING_SILENCE = "-o ServerAliveInterval=5 -o ServerAliveCountMax=4"
 _ONE_CONNECTION = "-o ControlMaster=no -o ControlPath=none -o ControlPersist=no"
 
 
@@ -39,6 +41,7 @@ class HostAction(ActionBase):  # type: ignore[misc]  # ansible-core has no type 
         except AnsibleError as error:
             # A lookup of secrets, for example, that gives no answer now.
             return failure(str(error.message), "nothing was asked of the host by this step", transaction.INVALID)
+        self._notice_silence()
         most = answers.memory(self.operation)
         try:
             with memory.limited(most):
@@ -112,8 +115,14 @@ class HostAction(ActionBase):  # type: ignore[misc]  # ansible-core has no type 
         said = [str(found[key]).strip()[-500:] for key in ("msg", "module_stderr", "module_stdout") if found.get(key)]
         return self.lost("\n".join(said) or "the module told nothing")
 
-    def _leave_shared_connection(self) -> None:
+    def _notice_silence(self) -> None:
+        # Else a run waits for a host whose network is gone until TCP gives up, which takes many minutes.
         # ssh takes the first value that it is given for an option, so the user's own options stay in force.
+        if self._connection.transport == "ssh":
+            own = self._connection.get_option("ssh_extra_args") or ""
+            self._connection.set_option("ssh_extra_args", f"{own} {_NOTICING_SILENCE}".strip())
+
+    def _leave_shared_connection(self) -> None:
         if self._connection.transport == "ssh":
             own = self._connection.get_option("ssh_args") or ""
             self._connection.set_option("ssh_args", f"{_ONE_CONNECTION} {own}".strip())

@@ -5,12 +5,15 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import time
 
 import pytest
+from containers import Host
 
-from .conftest import ROOT, Servers
+from .conftest import LONG, ROOT, Servers
+from .controllers import RELEASE, Boundary, Controller
 
 PROD = ("prod-1", "prod-2")
 TX = "/var/lib/tetra/orgs/acme/prod/tx"
@@ -18,6 +21,7 @@ PORT = 4300
 LEASE = 15
 PLACES = "/var/lib/tetra /etc/systemd/system /tmp"
 QUICK = {"tetra_probe_passes": 1}
+PROMOTION = {"tetra_from": "dev", "tetra_to": "prod", **QUICK}
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +39,7 @@ def servers(tmp_path_factory):
 
 
 def promote(servers):
-    return servers.promote(tetra_from="dev", tetra_to="prod", **QUICK)
+    return servers.promote(**PROMOTION)
 
 
 def releases(servers) -> dict[str, str]:
@@ -54,7 +58,7 @@ def ongoing(servers, text: str) -> subprocess.Popen:
     servers.touch(f"{text} {time.monotonic()}")
     assert servers.push(**QUICK).outcome == "applied"
     (servers.folder / "result.json").unlink(missing_ok=True)
-    command = servers.command("promote", tetra_from="dev", tetra_to="prod", **QUICK)
+    command = servers.command("promote", **PROMOTION)
     return subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                             stderr=subprocess.STDOUT, text=True)
 
@@ -132,6 +136,65 @@ def test_the_network_breaks_right_after_a_switch(servers, heal):
     )  # fmt: skip
     run = servers.play("resume", tetra_env="prod", **QUICK)
     assert run.outcome in ("applied", "unchanged"), run.output
+    assert len(set(releases(servers).values())) == 1
+
+
+@pytest.fixture(scope="module")
+def found(servers) -> list[Boundary]:
+    """The boundaries of a promotion before hosts are staged, switched, told the decision, and confirmed."""
+    servers.touch("boundaries")
+    assert servers.push(**QUICK).outcome == "applied"
+    controller = Controller(servers, "promote", **PROMOTION)
+    run = controller.wait()
+    assert run.outcome == "applied", run.output
+    return [one for one in controller.boundaries() if one.action == RELEASE and one.where == "before"]
+
+
+def deafen(host) -> None:
+    """Let what is sent to a host arrive, and nothing that it sends leave for this machine."""
+    host.run(f"ip route add blackhole {host.address.rpartition('.')[0]}.1/32")
+
+
+def hear(host) -> None:
+    """Let what a host sends leave again."""
+    host.run("ip route flush type blackhole")
+
+
+FAULTS = {"cut": (Host.cut, Host.heal), "paused": (Host.pause, Host.unpause), "one-way": (deafen, hear)}
+STEPS = ("staged", "active", "decided", "confirmed")
+AWAY = [(step, fault) for step in STEPS for fault in FAULTS] if LONG else [("confirmed", "one-way")]
+
+
+@pytest.mark.guarantee("F12")
+@pytest.mark.parametrize(("step", "fault"), [pytest.param(*case, id=f"F12-{'-'.join(case)}") for case in AWAY])
+def test_a_host_is_away_from_a_step_on_until_the_run_has_ended(servers, found, step, fault):
+    before, host, (away, back) = releases(servers), servers.hosts["prod-1"], FAULTS[fault]
+    servers.touch(f"{step} {fault}")
+    assert servers.push(**QUICK).outcome == "applied"
+    controller = Controller(servers, "promote", found[STEPS.index(step)], signal.SIGSTOP, **PROMOTION)
+    try:
+        controller.wait_until_stopped()
+        away(host)
+        begun = time.monotonic()
+        try:
+            controller.go_on()
+            run = controller.wait(240)
+        finally:
+            back(host)
+    finally:
+        controller.end()
+    seconds = time.monotonic() - begun
+    host.wait()
+    wait_until_closed(servers)
+    after = releases(servers)
+    sides = {name: "old" if after[name] == before[name] else "new" for name in PROD}
+    told = {name: ended["outcome"] for name, ended in run.result["hosts"].items()}
+    print(f"prod-1 {fault} from {step} on: after {seconds:.1f} s the run said {run.outcome} {told}, they run {sides}")
+    assert (run.outcome, run.code != 0, told["prod-1"]) == ("unconfirmed", True, "unconfirmed"), run.output
+    assert told["prod-2"] == {"staged": "refused", "confirmed": "applied"}.get(step, "rolled_back")
+    assert sides == {"prod-1": "old", "prod-2": "new" if step == "confirmed" else "old"}
+    resumed = servers.play("resume", tetra_env="prod", **QUICK)
+    assert resumed.outcome == ("applied" if step == "confirmed" else "unchanged"), resumed.output
     assert len(set(releases(servers).values())) == 1
 
 
