@@ -46,7 +46,7 @@ def counted(output: str, word: str = "passed") -> int:
 
 
 def reasons(output: str) -> list[str]:
-    """Why a program failed, for those who see only the end of a log: the failures that pytest lists, or its last lines."""
+    """Why a program failed, for who sees only the end of a log: the failures that pytest lists, or its last lines."""
     lines = [line for line in map(_plain, output.splitlines()) if line]
     return [line for line in lines if _FAILURE.match(line)] or lines[-_LAST:]
 
