@@ -45,7 +45,10 @@ class ActionModule(ControllerAction):
         still = {name for name, host in moved.items() if host["outcome"] == transaction.UNCHANGED}
         told = {name: host for name, host in settled.items() if host and (not planned or name in still)}
         base = moved if planned else dict.fromkeys(request["target_hosts"], _NOTHING)
-        return {name: {**host, **told.get(name, {})} for name, host in base.items() if name != request["removing"]}
+        return {
+            name: {**_NOTHING, **host, **told.get(name, {})}
+            for name, host in base.items() if name != request["removing"]
+        }  # fmt: skip
 
 
 def _moved(request: dict, planned: dict, task_vars: dict) -> dict[str, dict]:
@@ -58,7 +61,7 @@ def _moved(request: dict, planned: dict, task_vars: dict) -> dict[str, dict]:
 
 def _host(name: str, planned: dict, heard: dict) -> dict:
     if name not in heard:
-        return {"outcome": transaction.UNCHANGED, "release": planned["plan"]["hosts"][name]["from"], "detail": ""}
+        return {**_NOTHING, "release": planned["plan"]["hosts"][name]["from"]}
     defaults = {"release": None, "check": "", "evidence": "", "services": {}, "reports": {}}
     return {**defaults, **heard[name], "outcome": progress.outcome(heard[name])}
 

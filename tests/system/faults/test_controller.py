@@ -143,6 +143,20 @@ def steps(found: list[Boundary]) -> list[Boundary]:
     return [one for one in found if one.action == RELEASE and one.where == "before"]
 
 
+def test_a_resume_finishes_what_was_decided_and_says_so_of_each_host(quick, found):
+    ready(quick, "promote")
+    confirm = next(one for one in reversed(found) if one.action == RELEASE and one.where == "within")
+    slow = [{"host": STAGING[-1], "state": "confirmed", "what": "slow", "seconds": 1}]
+    controller = Controller(quick, "promote", confirm, signal.SIGKILL, slow, **PROMOTION)
+    controller.wait()
+    assert set(open_on(quick, STAGING)) == {STAGING[-1]}
+    resumed = quick.play("resume", tetra_env="staging")
+    assert resumed.outcome == "applied", resumed.output
+    ended = {host: ended["outcome"] for host, ended in resumed.result["hosts"].items()}
+    assert ended == {STAGING[0]: "unchanged", STAGING[-1]: "applied"}
+    assert len({current(quick, host) for host in STAGING}) == 1
+
+
 @pytest.mark.parametrize("playbook", ["promote", *(["push", "rollback"] if LONG else [])])
 def test_a_controller_is_interrupted_at_every_boundary(quick, found, playbook):
     found = found if playbook == "promote" else boundaries(quick, playbook)

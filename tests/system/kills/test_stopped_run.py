@@ -26,11 +26,9 @@ LOCKED = strace.Point("flock", 1, "the lock was taken")
 @pytest.fixture(scope="module")
 def host(tmp_path_factory):
     folder = tmp_path_factory.mktemp("host")
-    made = kill_points.prepared(folder, "supervisord", os.fspath(folder / "host"))
-    try:
+    with kill_points.hosting(folder, "supervisord", os.fspath(folder / "host")) as made:
+        kill_points.push_both(made)
         yield made
-    finally:
-        made.down()
 
 
 def stands_still(host: Host, runs: list[Run], point: strace.Point, log: Path) -> str:
