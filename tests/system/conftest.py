@@ -62,14 +62,13 @@ def get(url: str) -> tuple[int, str]:
         connection.close()
 
 
-def wait_for(condition: Callable[[], object], seconds: float = 30.0) -> bool:
-    """Wait until something is so; whether it came to that."""
+def wait_for(condition: Callable[[], object], seconds: float = 30.0, pause: float = 0.05) -> bool:
+    """Wait until something is so, and look every ``pause`` seconds; whether it came to that."""
     end = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > end:
             return False
-        # Short enough to see a state that lasts for milliseconds, and the machine is left to those who work.
-        time.sleep(0.0005)
+        time.sleep(pause)
     return True
 
 
@@ -227,10 +226,13 @@ class Servers(Team):
         """The status and the body of a page of a host; status 0 when nothing answers."""
         return get(f"http://{self.hosts[host].address}:{port}{path}")
 
+    def transactions(self, name: str) -> Path:
+        """The folder of the transactions of a production host, as this machine sees it until the host restarts."""
+        return self.hosts[name].root() / "var/lib/tetra/orgs/acme/prod/tx"
+
     def open_in_prod(self, name: str) -> str:
         """The state of the transaction that is open on a production host; empty when there is none."""
-        files = self.hosts[name].run("ls /var/lib/tetra/orgs/acme/prod/tx").split()
-        states = [file.rpartition(".")[2] for file in files]
+        states = [file.rpartition(".")[2] for file in os.listdir(self.transactions(name))]
         return next((state for state in states if state in transaction.OPEN), "")
 
     def down(self) -> None:

@@ -13,12 +13,11 @@ import time
 
 import pytest
 
-from .conftest import ROOT, Servers
+from .conftest import ROOT, Servers, wait_for
 
 PROD = ("prod-1", "prod-2", "prod-3")
 RELEASES = dict.fromkeys(("dev-1", *PROD), "bookworm")
 PORT = 4300
-TX = "/var/lib/tetra/orgs/acme/prod/tx"
 QUICK = {"tetra_probe_passes": 1}
 
 
@@ -126,15 +125,14 @@ def test_a_failure_within_the_allowance_goes_back_alone(servers, running):
 
 def killed_at(servers, name: str, ending: str) -> None:
     """Start a promotion, and kill its controller when a file of its transaction is on a host."""
-    host = servers.hosts[name]
-    old = set(host.run(f"ls {TX}").split())
+    folder = servers.transactions(name)
+    old = set(os.listdir(folder))
     controller = subprocess.Popen(
         servers.command("promote", tetra_from="dev", tetra_to="prod", **QUICK), cwd=ROOT, stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
     )  # fmt: skip
-    end = time.monotonic() + 60
-    while not any(file.endswith(ending) for file in set(host.run(f"ls {TX}").split()) - old):
-        assert time.monotonic() < end and controller.poll() is None, "the moment never came"
+    came = wait_for(lambda: any(file.endswith(ending) for file in {*os.listdir(folder)} - old), 60, pause=0.005)
+    assert came and controller.poll() is None, "the moment never came"
     os.killpg(controller.pid, signal.SIGKILL)
     controller.wait()
 
@@ -165,7 +163,7 @@ def test_a_lease_that_ended_meanwhile_is_no_obstacle_for_a_resume(servers, runni
     servers.touch("confirmed on one host only")
     upstream(servers)
     killed_at(servers, "prod-1", ".decision")
-    identity = servers.hosts["prod-1"].run(f"ls {TX} | grep probing$").strip()[:-8]
+    identity = next(servers.transactions("prod-1").glob("*.probing")).stem
     done = confirm_alone(servers, "prod-1", identity)
     wait_until_closed(servers)
     found = releases(servers)
@@ -184,10 +182,7 @@ def confirm_alone(servers, name: str, identity: str) -> str:
 
 
 def wait_until_closed(servers, seconds: float = 30) -> None:
-    end = time.monotonic() + seconds
-    while any(open_states(servers).values()):
-        assert time.monotonic() < end
-        time.sleep(0.5)
+    assert wait_for(lambda: not any(open_states(servers).values()), seconds, pause=0.5)
 
 
 def test_a_run_that_was_not_decided_is_given_up_by_an_abort(servers, running):

@@ -115,7 +115,12 @@ class Report:
     def figures(self, what: str) -> str:
         """As text for the table of the guarantees."""
         arming = f", {self.before} of them before the switch" if self.before else ""
-        return f"{what} {self.held} of {self.tried} at {self.points} points{arming}"
+        missed = f", {self.missed} did not come" if self.missed else ""
+        return f"{what} {self.held} of {self.tried} at {self.points} points{arming}{missed}"
+
+    def mostly_tried(self) -> bool:
+        """Whether most faults were seen; what earlier runs left to be removed is not the same for each run."""
+        return self.missed <= max(1, 0.25 * self.tried)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -40,5 +40,4 @@ def test_whatever_goes_wrong_at_whatever_call_the_host_ends_old_or_new_and_goes_
     guarantees.tell(row, report.tried, report.held, report.figures(step))
     if report.problem:
         pytest.fail(report.problem, pytrace=False)
-    # What a run finds to remove is not the same each time, and then the last of its calls do not come.
-    assert report.missed <= max(1, 0.1 * report.tried)
+    assert report.mostly_tried()
