@@ -29,7 +29,7 @@ class ActionModule(ControllerAction):
         environments = policy.environments(
             self.variable("tetra_environments", task_vars, {}) or {}, set(task_vars["groups"])
         )
-        target = _environment(environments, self._word(self._target(action, task_vars), task_vars))
+        target = _environment(environments, self.word(self._target(action, task_vars), task_vars))
         origin = self._source(action, environments, target, task_vars)
         hosts = _hosts(target, task_vars)
         source_hosts = _hosts(origin, task_vars) if origin else []
@@ -64,12 +64,6 @@ class ActionModule(ControllerAction):
         """Which request it was that could not be done."""
         return {"action": self._task.args["action"], "hosts": {}}
 
-    def _word(self, name: str, task_vars: dict) -> str:
-        word = self.variable(name, task_vars)
-        if not word:
-            raise TetraError(f"{name} is not set", hint=f"say which one with -e {name}=NAME")
-        return str(word)
-
     def _target(self, action: str, task_vars: dict) -> str:
         """The variable that names the environment; a diff without it is one of two environments."""
         between = action == "diff" and "tetra_env" not in task_vars
@@ -100,10 +94,10 @@ class ActionModule(ControllerAction):
         if action == "drift" and target.promotes_from:
             return _environment(environments, target.promotes_from)
         if action == "diff" and "tetra_env" not in task_vars:
-            return _environment(environments, self._word("tetra_from", task_vars))
+            return _environment(environments, self.word("tetra_from", task_vars))
         if action != "promote":
             return None
-        origin = _environment(environments, self._word("tetra_from", task_vars))
+        origin = _environment(environments, self.word("tetra_from", task_vars))
         if target.promotes_from != origin.name:
             place = f"takes its bundles from {target.promotes_from}" if target.promotes_from else "is only pushed to"
             raise TetraError(
@@ -124,7 +118,7 @@ class ActionModule(ControllerAction):
     def _removing(self, action: str, hosts: list[str], task_vars: dict) -> str | None:
         if action != "remove_host":
             return None
-        name = self._word("tetra_host", task_vars)
+        name = self.word("tetra_host", task_vars)
         if name not in hosts:
             near = units.nearest(name, hosts)
             hint = f"did you mean {near}? " if near else ""

@@ -7,18 +7,18 @@ from __future__ import annotations
 import dataclasses
 import functools
 import posixpath
+import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from ansible_collections.tetra.platform.plugins.module_utils.model import definition as definitions
 from ansible_collections.tetra.platform.plugins.module_utils.model import (
-    canonical,
     policy,
     release,
     service,
     service_reader,
     units,
 )
-from ansible_collections.tetra.platform.plugins.module_utils.model import definition as definitions
 from ansible_collections.tetra.platform.plugins.module_utils.model.definition import Definition
 from ansible_collections.tetra.platform.plugins.module_utils.model.errors import (
     ERROR,
@@ -27,17 +27,26 @@ from ansible_collections.tetra.platform.plugins.module_utils.model.errors import
     TetraError,
     raise_on_errors,
 )
-from ansible_collections.tetra.platform.plugins.module_utils.model.ports import registry
+from ansible_collections.tetra.platform.plugins.module_utils.model.ports import allocation, registry
 from ansible_collections.tetra.platform.plugins.module_utils.model.ports.registry import PortValue
 from ansible_collections.tetra.platform.plugins.module_utils.model.service import Service
 from ansible_collections.tetra.platform.plugins.module_utils.model.values import Value
-from ansible_collections.tetra.platform.plugins.plugin_utils import overlay, secrets, template, toml_file
+from ansible_collections.tetra.platform.plugins.plugin_utils import (
+    org_templates,
+    overlay,
+    secrets,
+    template_layers,
+    toml_file,
+)
 from ansible_collections.tetra.platform.plugins.plugin_utils.overlay import EnvironmentValues
 from ansible_collections.tetra.platform.plugins.plugin_utils.source import Source
+from ansible_collections.tetra.platform.plugins.plugin_utils.template import Rendered
+from ansible_collections.tetra.platform.plugins.plugin_utils.template_layers import Layers
 from ansible_collections.tetra.platform.plugins.plugin_utils.toml_file import TomlFile
 
 _SUFFIXES = (".tsm", ".tsm.sh")
 _PORT_KEYS = ("ports", "port_ranges")
+_MENTIONED = re.compile(r"\$\{?([A-Za-z_][A-Za-z0-9_]*)")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,8 +54,9 @@ class Services:
     """The services of an organization in one environment, before their ports are known.
 
     ``placement`` is service to names of hosts or groups, ``once`` the services that run on one host; ``pins`` is
-    service to the port that ``ports.toml`` gives it, ``port_ranges`` environment to ``A-B``; ``places`` is service and
-    key to the file and line of its value.
+    service to the port that ``ports.toml`` gives it, ``port_ranges`` environment to ``A-B``; ``definitions`` are those
+    that came of templates; ``places`` is service and key to the file and line of its value; ``mentioned`` is name of a
+    value to the files that name it, without those in ``templates/``.
     """
 
     services: dict[str, Service]
@@ -55,41 +65,52 @@ class Services:
     pins: dict[str, PortValue]
     port_ranges: dict[str, str]
     environment: EnvironmentValues
+    templates: Layers
+    definitions: Rendered
     places: dict[tuple[str, str], tuple[str, int]]
+    mentioned: dict[str, list[str]]
     findings: tuple[Finding, ...]
 
 
 @dataclasses.dataclass(frozen=True)
 class Built:
-    """A release: its manifest, and by sha256 what gives the bytes of the files that the bundle does not have."""
+    """A release: its manifest, and by sha256 what gives the bytes of the files that the bundle does not have.
+
+    ``templates`` is what those in ``templates/`` became.
+    """
 
     manifest: dict[str, Any]
     contents: dict[str, Callable[[], bytes]]
+    templates: Rendered
 
 
 def services(
     source: Source, env: str, aliases: Mapping[str, str] = policy.ALIASES, protected: bool = False
 ) -> Services:
-    """Read the services of an organization as one environment has them. Nothing is rendered.
+    """Read the services of an organization as one environment has them. Of templates only definitions are rendered.
 
     :param aliases: alias to environment, see ``policy.aliases``.
     :param protected: whether secrets in plain text are errors.
     :raises TetraError: listing everything that is wrong with the sources.
     """
     environment = overlay.environment_values(source, env, aliases)
-    reader = _Reader(source, environment)
+    findings = [*source.findings, *environment.findings]
+    templates, rendered = _rendered(source, env, environment, aliases, findings)
+    reader = _Reader(source, environment, rendered)
     reader.read()
-    findings = [*source.findings, *environment.findings, *reader.findings]
+    findings += reader.findings
     findings += _unknown_services(environment, reader.files)
     findings += _depends_findings(reader.services, reader.files)
     placement, once = _placed(source, reader.files, findings)
     pins, ranges = _ports(source, env, aliases, {**reader.files, **_further_ports(reader)}, findings)
+    findings += _port_findings(reader, pins)
     findings += secrets.plain_findings(reader.services, reader.places, environment, protected)
     findings += secrets.file_findings(source, protected)
     raise_on_errors(findings)
     return Services(
-        reader.services, placement, once, pins, ranges, environment, reader.places, tuple(findings)
-    )
+        reader.services, placement, once, pins, ranges, environment, templates, rendered, reader.places,
+        reader.mentioned, tuple(findings),
+    )  # fmt: skip
 
 
 def build(
@@ -109,8 +130,8 @@ def build(
     :raises TetraError: for templates that cannot be rendered, and for secrets without a digest.
     """
     files = {path: file.entry for path, file in source.files.items() if path.startswith("files/")}
-    outputs = _outputs(source, _template_values(source, env, services, ports))
-    files.update({path: entry for path, (entry, _data) in outputs.items()})
+    added, rendered = org_templates.files(source, services.templates, template_values(source, env, services, ports))
+    files.update(added)
     used = _used_digests(services.services, secret_digests)
     manifest = {
         "format": release.FORMAT,
@@ -126,20 +147,23 @@ def build(
         "secrets_key": secrets_key,
     }
     release.check_manifest(manifest)
-    rendered = {entry["sha256"]: data for entry, data in outputs.values()}
-    return Built(manifest, {digest: functools.partial(rendered.__getitem__, digest) for digest in rendered})
+    contents = {entry["sha256"]: rendered.files[path] for path, entry in added.items()}
+    readers: dict[str, Callable[[], bytes]] = {
+        digest: functools.partial(contents.__getitem__, digest) for digest in contents
+    }
+    return Built(manifest, readers, rendered)
 
 
-def _outputs(source: Source, values: Mapping[str, Any]) -> dict[str, tuple[dict[str, Any], bytes]]:
-    """The rendered templates: path in the release to entry and content."""
-    rendered = template.render(_template_texts(source), values)
-    result = {}
-    for path in source.paths("templates"):
-        data = rendered[template.output_path(path)]
-        executable = source.files[path].entry["executable"]
-        entry = {"type": "file", "sha256": canonical.sha256(data), "size": len(data), "executable": executable}
-        result[template.output_path(path)] = (entry, data)
-    return result
+def _rendered(
+    source: Source, env: str, environment: EnvironmentValues, aliases: Mapping[str, str], findings: list[Finding]
+) -> tuple[Layers, Rendered]:
+    """The templates of an environment, and the definitions that come of some; nothing where something is wrong."""
+    try:
+        templates = org_templates.layers(source, env, environment, aliases)
+        return templates, org_templates.definitions(source, env, environment, templates)
+    except TetraError as error:
+        findings += error.findings or [_error(error)]
+        return Layers({}, []), Rendered({}, {}, {})
 
 
 def _used_digests(services: Mapping[str, Service], digests: Mapping[str, str]) -> dict[str, str]:
@@ -160,19 +184,7 @@ def _service_entry(
     return {"digest": digest, "definition": wire, "ports": own}
 
 
-def _template_texts(source: Source) -> dict[str, str]:
-    findings = []
-    texts = {}
-    for path in source.paths("templates"):
-        try:
-            texts[path] = source.text(path)
-        except TetraError as error:
-            findings.append(_error(error))
-    raise_on_errors(findings)
-    return texts
-
-
-def _template_values(
+def template_values(
     source: Source, env: str, services: Services, ports: Mapping[str, PortValue]
 ) -> dict[str, Any]:
     """What templates may name: the environment's values, and where the services of the organization listen."""
@@ -192,19 +204,31 @@ def _template_values(
 
 
 class _Reader:
-    """Reads the definitions one after the other; what is wrong with one does not keep it from the next."""
+    """Reads the definitions one after the other; what is wrong with one does not keep it from the next.
 
-    def __init__(self, source: Source, environment: EnvironmentValues) -> None:
+    :param rendered: what templates in ``services/`` became.
+    """
+
+    def __init__(self, source: Source, environment: EnvironmentValues, rendered: Rendered) -> None:
         self.source = source
+        self.rendered = rendered
         self.environment = environment
         self.variables = environment.variables()
         self.services: dict[str, Service] = {}
         self.files: dict[str, str] = {}
         self.places: dict[tuple[str, str], tuple[str, int]] = {}
         self.findings: list[Finding] = []
+        self.mentioned = {name: list(files) for name, files in environment.mentioned.items()}
+        for path, names in rendered.names.items():
+            self._mention(path, names)
+
+    def _mention(self, path: str, names: Iterable[str]) -> None:
+        for name in names:
+            self.mentioned.setdefault(name, []).append(path)
 
     def read(self) -> None:
-        paths = [path for path in self.source.paths("services") if path.endswith(_SUFFIXES)]
+        known = {*self.source.paths("services"), *self.rendered.files}
+        paths = sorted(path for path in known if path.endswith(_SUFFIXES))
         for path in paths:
             if path.count("/") > 1:
                 hint = "definitions stand directly in services/"
@@ -221,12 +245,12 @@ class _Reader:
             self.findings.append(Finding(ERROR, "empty", "the organization has no services", "services/", hint=hint))
 
     def _definition(self, path: str) -> None:
-        written = definitions.parse(self.source.text(path), path, self.variables)
+        written = self._parsed(path)
         name = _name(written)
         if name in self.files:
             hint = "rename one of them: capitals and _ do not make names differ"
             raise TetraError(f"{self.files[name]} and {path} both define service {name}", hint=hint)
-        self.files[name] = path
+        self.files[name] = written.path
         overrides = self.environment.services.get(name, {})
         found, findings = service_reader.from_definition(written, self.environment.environment, overrides)
         added: dict[str, tuple[Value, str, int]] = {}
@@ -237,7 +261,7 @@ class _Reader:
             found, findings = service_reader.from_definition(written, shared, overrides)
         self.findings += findings
         self.services[name] = found
-        for key in (*found.environment, *(f"TSM_{key}" for key in service.needs(found))):
+        for key in (*found.environment, "TSM_PORT", *(f"TSM_{key}" for key in service.needs(found))):
             self.places[name, key] = self._place(written, name, key, added)
 
     def _place(
@@ -246,28 +270,39 @@ class _Reader:
         """Where the value of a variable or a key is written, in the order in which one wins over the other."""
         for spelled in (key, key.removeprefix("TSM_")):
             if spelled in self.environment.services.get(name, {}):
-                return self.environment.places["services", name, spelled]
+                return self.environment.place("services", name, spelled)
         if key in written.places:
             return written.path, written.places[key][0]
         if key in added:
             return added[key][1:]
-        return self.environment.places.get(("environment", key), (written.path, 0))
+        found = self.environment.place("environment", key)
+        return found if found[0] else (written.path, 0)
 
     def _env_file(self, path: str, file: Value) -> dict[str, tuple[Value, str, int]]:
         """The variables of a file that a definition names: name to value, file and line."""
         places = [posixpath.normpath(f"{folder}{file}") for folder in ("services/", "environments/", "")]
-        found = [place for place in places if place in self.source.files and not place.startswith("files/")]
-        if not isinstance(file, str) or not found or self.source.files[found[0]].read is None:
+        found = [place for place in places if self._is_there(place)]
+        if not isinstance(file, str) or not found:
             shown = file if isinstance(file, str) else "a path that only the host knows"
             hint = f"put it into services/ or environments/; tried {', '.join(places)}" if isinstance(file, str) else (
                 "write a path below services/ or environments/")
             raise TetraError(f"{path}: the file of variables {shown} is not there", hint=hint)
-        written = definitions.parse(self.source.text(found[0]), found[0], self.variables)
+        written = self._parsed(found[0])
         return {
             key: (value, found[0], written.places[key][0])
             for key, value in written.values.items()
             if not self._is_ours(written, key)
         }
+
+    def _is_there(self, path: str) -> bool:
+        file = self.source.files.get(path)
+        return path in self.rendered.files or bool(file and file.read and not path.startswith("files/"))
+
+    def _parsed(self, path: str) -> Definition:
+        shown = self.rendered.origins.get(path, path)
+        text = self.rendered.files[path].decode("utf-8") if path in self.rendered.files else self.source.text(path)
+        self._mention(shown, sorted(set(_MENTIONED.findall(text))))
+        return definitions.parse(text, shown, self.variables)
 
     def _is_ours(self, written: Definition, key: str) -> bool:
         ours = key.startswith(("TSM_", "TETRA_")) or key == "PORT"
@@ -290,7 +325,7 @@ def _name(written: Definition) -> str:
 
 
 def _base(path: str) -> str:
-    return posixpath.basename(path).removesuffix(".sh").removesuffix(".tsm")
+    return posixpath.basename(template_layers.output_path(path)).removesuffix(".sh").removesuffix(".tsm")
 
 
 def _error(error: TetraError) -> Finding:
@@ -307,7 +342,7 @@ def _unknown_services(environment: EnvironmentValues, known: Mapping[str, str]) 
     findings = []
     for name, table in environment.services.items():
         if name not in known and table:
-            file, line = environment.places["services", name, next(iter(table))]
+            file, line = environment.place("services", name, next(iter(table)))
             message = f"services.{name}: there is no service of that name"
             findings.append(Finding(ERROR, "overlay", message, file, line, 0, _suggestion(name, known)))
     return findings
@@ -324,6 +359,21 @@ def _depends_findings(known: Mapping[str, Service], files: Mapping[str, str]) ->
     if circle:
         message = f"services depend on each other in a circle: {' -> '.join(circle)}"
         findings.append(Finding(ERROR, "depends", message, files[circle[0]], hint="one of them must start first"))
+    return findings
+
+
+def _port_findings(reader: _Reader, pins: Mapping[str, PortValue]) -> list[Finding]:
+    """Services whose definitions state one and the same port, and that no pin gives another one."""
+    findings = []
+    stated: dict[tuple[int | None, str], str] = {}
+    for name, found in reader.services.items():
+        for key, asked in found.port_requests().items():
+            fixed = asked.kind == allocation.FIXED and key not in pins
+            first = stated.setdefault((asked.number, asked.protocol), key) if fixed else key
+            if first != key:
+                file, line = reader.places[name, "TSM_PORT"]
+                message = f"services {first} and {key} both want port {asked.number}"
+                findings.append(Finding(ERROR, "port", message, file, line, 0, "give one of them another port"))
     return findings
 
 

@@ -41,6 +41,16 @@ class ControllerAction(ActionBase):  # type: ignore[misc]  # ansible-core has no
         """A variable with its templates resolved, or a default where it is not set."""
         return self._templar.template(task_vars[name]) if name in task_vars else default
 
+    def word(self, name: str, task_vars: dict[str, Any]) -> str:
+        """A variable that has to be set.
+
+        :raises TetraError: when it is not.
+        """
+        word = self.variable(name, task_vars)
+        if not word:
+            raise TetraError(f"{name} is not set", hint=f"say which one with -e {name}=NAME")
+        return str(word)
+
     def result_file(self, task_vars: dict[str, Any]) -> str | None:
         """Where the user wants the result as JSON, if anywhere."""
         path = self.variable("tetra_result_file", task_vars)

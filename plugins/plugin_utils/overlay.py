@@ -35,15 +35,23 @@ class EnvironmentValues:
 
     ``values`` are for templates, and as ``$NAME`` for definitions; ``environment`` is variables of every service;
     ``services`` is service to the keys of its definition that are replaced, with ``TSM_`` in front, and variables of
-    its own. ``places`` is ``("values", NAME)``, ``("environment", NAME)`` or ``("services", service, KEY)`` to file
-    and line.
+    its own. ``layers`` is ``("values", NAME)``, ``("environment", NAME)`` or ``("services", service, KEY)`` to every
+    file and line that says it, the one that wins first. ``mentioned`` is name of a value to the files of other values
+    that name it. ``folders`` are the names that a folder of templates of this
+    environment may have, the nearest first, and then those of the environments that it inherits from.
     """
 
     values: dict[str, Any]
     environment: dict[str, Value]
     services: dict[str, dict[str, Value]]
-    places: dict[tuple[str, ...], tuple[str, int]]
+    layers: dict[tuple[str, ...], list[tuple[str, int]]]
+    mentioned: dict[str, list[str]]
+    folders: tuple[str, ...]
     findings: tuple[Finding, ...]
+
+    def place(self, *key: str) -> tuple[str, int]:
+        """The file and line of what is in force, by a key of ``layers``; an empty path where no file says it."""
+        return self.layers.get(key, [("", 0)])[0]
 
     def variables(self) -> dict[str, str]:
         """The values that a definition may refer to by name, as texts."""
@@ -60,17 +68,31 @@ def environment_values(source: Source, env: str, aliases: Mapping[str, str] = po
     """
     reader = _Reader(source)
     reader.read(_own_name(source, env, aliases, reader.findings))
-    return reader.result()
+    inherited = [name for name in map(_stem, reader.chain) if name != BASE]
+    folders = dict.fromkeys([*_names(env, aliases), *inherited])
+    return dataclasses.replace(reader.result(), folders=tuple(folders))
+
+
+def folders_of_all(source: Source, aliases: Mapping[str, str] = policy.ALIASES) -> set[str]:
+    """The names that a folder of files of some environment may have, as far as an organization knows environments."""
+    return {*map(_stem, source.paths("environments")), *aliases, *aliases.values()} - {BASE}
 
 
 def _path(name: str) -> str:
     return f"environments/{name}.toml"
 
 
+def _stem(path: str) -> str:
+    return path.removeprefix("environments/").removesuffix(".toml")
+
+
+def _names(env: str, aliases: Mapping[str, str]) -> list[str]:
+    return [env, *sorted(alias for alias, name in aliases.items() if name == env)]
+
+
 def _own_name(source: Source, env: str, aliases: Mapping[str, str], findings: list[Finding]) -> str:
     """The name of the file that belongs to an environment."""
-    candidates = [env, *sorted(alias for alias, name in aliases.items() if name == env)]
-    found = [name for name in candidates if _path(name) in source.files]
+    found = [name for name in _names(env, aliases) if _path(name) in source.files]
     if len(found) > 1:
         text = " and ".join(_path(name) for name in found)
         findings.append(Finding(ERROR, "overlay", f"{text} are both for {env}", hint="keep one of them"))
@@ -90,7 +112,8 @@ class _Reader:
         self.values: dict[str, Any] = {}
         self.environment: dict[str, str] = {}
         self.services: dict[str, dict[str, str]] = {}
-        self.places: dict[tuple[str, ...], tuple[str, int]] = {}
+        self.layers: dict[tuple[str, ...], list[tuple[str, int]]] = {}
+        self.mentioned: dict[str, list[str]] = {}
 
     def read(self, name: str) -> None:
         """Read a file and those that it inherits from."""
@@ -128,9 +151,9 @@ class _Reader:
         own = {key: self._checked(file, key, value) for key, value in file.subtable("values", self.findings).items()}
         self.values = _on_top(self.values, own)
         for key in own:
-            self.places.setdefault(("values", key), (file.path, file.line("values", key)))
+            self._note(("values", key), file, ("values", key))
         for name, value in file.subtable("environment", self.findings).items():
-            self._variable(file, ("environment", name), value, self.environment, name)
+            self._variable(file, ("environment", name), value, ("environment", name), self.environment)
         for name, table in file.subtable("services", self.findings).items():
             self._service(file, name, table)
 
@@ -161,28 +184,33 @@ class _Reader:
             if full in own:
                 self.findings.append(file.error((*keys, key), f"{key} and {full} are the same key", "keep one of them"))
             own[full] = key
-            self._variable(file, (*keys, key), value, self.services.setdefault(name, {}), full)
-            if name != written:
-                self.places.setdefault(("services", name, full), (file.path, file.line(*keys, key)))
+            self._variable(file, (*keys, key), value, ("services", name, full), self.services.setdefault(name, {}))
 
-    def _variable(self, file: TomlFile, keys: tuple[str, ...], value: object, into: dict[str, str], name: str) -> None:
-        """Keep the text of a value under a name, unless a file nearer to the environment has one."""
-        problem = _name_problem(name, keys[0])
+    def _note(self, place: tuple[str, ...], file: TomlFile, keys: tuple[str, ...]) -> None:
+        self.layers.setdefault(place, []).append((file.path, file.line(*keys)))
+
+    def _variable(
+        self, file: TomlFile, keys: tuple[str, ...], value: object, place: tuple[str, ...], into: dict[str, str]
+    ) -> None:
+        """Keep the text of a value under the last name of its place, unless a file nearer to the environment has one.
+
+        :param keys: what the file calls it.
+        """
+        problem = _name_problem(place[-1], keys[0])
         try:
             text = _scalar_or_words(value)
         except TetraError as error:
             problem = (error.message, error.hint)
         if problem:
             self.findings.append(file.error(keys, f"{'.'.join(keys)}: {problem[0]}", problem[1]))
-        elif name not in into:
-            into[name] = text
-            place = keys[:-1] + (name,)
-            self.places.setdefault(place, (file.path, file.line(*keys)))
+        else:
+            into.setdefault(place[-1], text)
+            self._note(place, file, keys)
 
     def result(self) -> EnvironmentValues:
         """What was read, with the references in texts replaced."""
         known = {name: values.join([{"var": name}]) for name in values.HOST_VARIABLES}
-        plain = EnvironmentValues(self.values, {}, {}, self.places, ())
+        plain = EnvironmentValues(self.values, {}, {}, self.layers, {}, (), ())
         known.update(plain.variables())
         environment = {
             name: self._value(("environment", name), text, known) for name, text in self.environment.items()
@@ -192,7 +220,8 @@ class _Reader:
             for name, table in self.services.items()
         }
         return dataclasses.replace(
-            plain, environment=environment, services=services, findings=tuple(self.findings)
+            plain, environment=environment, services=services, mentioned=self.mentioned,
+            findings=tuple(self.findings),
         )
 
     def _value(self, keys: tuple[str, ...], text: str, known: Mapping[str, Value]) -> Value:
@@ -201,13 +230,16 @@ class _Reader:
         except TetraError as error:
             self._remark(ERROR, keys, error.message, error.hint)
             return ""
-        left = [name for name in _REFERENCE.findall(text) if name not in known]
+        names = _REFERENCE.findall(text)
+        for name in names:
+            self.mentioned.setdefault(name, []).append(self.layers[keys][0][0])
+        left = [name for name in names if name not in known]
         if left and not keys[-1].startswith("TSM_"):
             self._remark(WARNING, keys, f"${{{left[0]}}} is not known and stays as it is", "set it in [values]")
         return value
 
     def _remark(self, severity: str, keys: tuple[str, ...], message: str, hint: str) -> None:
-        file, line = self.places[keys]
+        file, line = self.layers[keys][0]
         self.findings.append(Finding(severity, "overlay", f"{'.'.join(keys)}: {message}", file, line, 0, hint))
 
 

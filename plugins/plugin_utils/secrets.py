@@ -92,7 +92,7 @@ def plain_findings(
             findings.append(Finding(severity, "plain-secret", message, place[1], place[2], 0, _HINT))
     for path, value in _leaves(("values",), environment.values):
         if plain_secrets.looks_secret(path[-1], value):
-            file, line = environment.places[path[:2]]
+            file, line = environment.place(*path[:2])
             message = f"{'.'.join(path)} looks like a secret in plain text"
             hint = "values go into files; give it to the service as a variable with ${secret:NAME}"
             findings.append(Finding(severity, "plain-secret", message, file, line, 0, hint))

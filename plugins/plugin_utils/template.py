@@ -8,6 +8,7 @@ limits on time, memory and output, see ``template_worker``.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -26,81 +27,83 @@ from ansible_collections.tetra.platform.plugins.module_utils.model.errors import
     raise_on_errors,
 )
 from ansible_collections.tetra.platform.plugins.plugin_utils import template_worker
+from ansible_collections.tetra.platform.plugins.plugin_utils.template_layers import Layers
 
 TIMEOUT = 10.0
+"""Seconds that rendering may take by the clock, which on a busy machine is more than its processor time."""
 
 _WORKER = Path(__file__).with_name("template_worker.py")
-_LIMITS = f"{template_worker.CPU_SECONDS} s or {template_worker.MEMORY >> 20} MiB"
 
 
-def output_path(path: str) -> str:
-    """Where the output of a template is in a release: its own path without ``.j2``."""
-    return path.removesuffix(".j2")
+@dataclasses.dataclass(frozen=True)
+class Rendered:
+    """What templates became: ``files`` is path of an output to content, ``origins`` the same to its template, and
+    ``names`` path of a template to the variables that it may use.
+    """
+
+    files: dict[str, bytes]
+    origins: Mapping[str, str]
+    names: dict[str, list[str]]
 
 
-def render(sources: Mapping[str, str], values: Mapping[str, Any]) -> dict[str, bytes]:
+def render(layers: Layers, texts: Mapping[str, str], values: Mapping[str, Any], trim: bool = True) -> Rendered:
     """Render templates.
 
-    :param sources: path to text, such as ``templates/app.conf.j2``.
-    :param values: what the templates may name, plain data; ``env`` is the environment's name.
-    :returns: path in the release to content.
-    :raises TetraError: listing what is wrong with each of the templates.
+    :param layers: which templates there are, and what is rendered.
+    :param texts: path to text, of all of them.
+    :param values: what the templates may name, plain data; ``env`` is the name of the environment, for messages.
+    :param trim: whether a line that holds nothing but a tag leaves nothing behind; else it leaves an empty one, and
+        lines keep their numbers.
+    :raises TetraError: listing everything that is wrong with them.
     """
-    if not sources:
-        return {}
-    findings = _collisions(sources)
-    raise_on_errors(findings)
-    request = {"templates": dict(sources), "values": dict(values), "environment": values["env"]}
-    answers = _ask(json.dumps(request).encode("ascii"))
-    outputs: dict[str, bytes] = {}
-    for answer in answers:
-        if "text" in answer:
-            outputs[output_path(answer["done"])] = answer["text"].encode("utf-8")
-        elif "done" in answer:
-            findings.append(_finding(answer, values))
-    raise_on_errors(findings)
-    return outputs
+    if not texts:
+        return Rendered({}, {}, {})
+    request = {
+        "texts": dict(texts), "outputs": sorted(set(layers.outputs.values())), "folders": list(layers.folders),
+        "values": dict(values), "environment": values.get("env", ""), "trim": trim,
+    }  # fmt: skip
+    answers = _ask(json.dumps(request).encode("ascii"), len(texts))
+    findings = [_finding(problem, values) for problem in answers[-1]["problems"]]
+    raise_on_errors(sorted(findings, key=lambda one: (one.file, one.line, one.column)))
+    done = {answer["done"]: answer for answer in answers if "done" in answer}
+    return Rendered(
+        {output: done[path]["text"].encode("utf-8") for output, path in layers.outputs.items()},
+        layers.outputs,
+        {path: answer["names"] for path, answer in done.items()},
+    )
 
 
-def _collisions(sources: Mapping[str, str]) -> list[Finding]:
-    return [
-        Finding(ERROR, "template", f"{path} and {output_path(path)} have the same output", hint="keep one of them")
-        for path in sorted(sources)
-        if path != output_path(path) and output_path(path) in sources
-    ]
-
-
-def _finding(answer: Mapping[str, Any], values: Mapping[str, Any]) -> Finding:
-    hint = answer["hint"]
-    missing = answer["message"].split("'")[1] if answer["message"].startswith("variable '") else None
-    near = units.nearest(missing, values) if missing else None
+def _finding(problem: Mapping[str, Any], values: Mapping[str, Any]) -> Finding:
+    hint = problem["hint"]
+    near = units.nearest(problem["missing"], values) if problem["missing"] else None
     if near:
         hint = f"did you mean {near}? otherwise {hint}"
-    return Finding(ERROR, "template", answer["message"], answer["done"], answer["line"], 0, hint)
+    return Finding(ERROR, "template", problem["message"], problem["path"], problem["line"], problem["column"], hint)
 
 
-def _ask(request: bytes) -> list[dict[str, Any]]:
+def _ask(request: bytes, templates: int) -> list[dict[str, Any]]:
     """The lines that the child wrote, when it got to its end.
 
     :raises TetraError: when it did not, naming the template that it was at.
     """
     folders = sorted({str(Path(file).parent.parent) for file in (jinja2.__file__, markupsafe.__file__)})
     command = [sys.executable, "-I", "-S", str(_WORKER), *folders]
+    seconds = template_worker.seconds_for(templates)
     # Output goes to files, whose size the kernel limits, so that a child that went wild cannot fill our memory.
     with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
         reason = ""
         try:
             done = subprocess.run(
-                command, input=request, stdout=output, stderr=errors, timeout=TIMEOUT, cwd="/", env={"LC_ALL": "C"},
-                check=False,
+                command, input=request, stdout=output, stderr=errors, timeout=TIMEOUT + seconds, cwd="/",
+                env={"LC_ALL": "C"}, check=False,
             )  # fmt: skip
             if done.returncode < 0:
-                reason = f"it needs more than {_LIMITS}"
+                reason = f"it needs more than {seconds:g} s of a processor or {template_worker.MEMORY >> 20} MiB"
             elif done.returncode:
                 errors.seek(0)
                 reason = f"its process failed: {errors.read()[-500:].decode('utf-8', 'replace').strip()}"
         except subprocess.TimeoutExpired:
-            reason = f"it takes longer than {TIMEOUT:g} s"
+            reason = f"it takes longer than {TIMEOUT + seconds:g} s"
         output.seek(0)
         answers = _lines(output.read())
     if reason:

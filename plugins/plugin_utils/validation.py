@@ -14,7 +14,8 @@ from ansible_collections.tetra.platform.plugins.module_utils.model import placem
 from ansible_collections.tetra.platform.plugins.module_utils.model.errors import ERROR, WARNING, Finding, TetraError
 from ansible_collections.tetra.platform.plugins.module_utils.model.ports.registry import PortValue, Registry
 from ansible_collections.tetra.platform.plugins.module_utils.model.ports.space import HostPorts
-from ansible_collections.tetra.platform.plugins.plugin_utils import bundle, planning, secrets, source
+from ansible_collections.tetra.platform.plugins.plugin_utils import bundle, explain, planning, secrets, source
+from ansible_collections.tetra.platform.plugins.plugin_utils.explain import Explained
 from ansible_collections.tetra.platform.plugins.plugin_utils.source import Source
 
 _T = TypeVar("_T")
@@ -44,21 +45,36 @@ def validate(
     except TetraError as error:
         return {name: _findings(error) for name in environments}
     aliases = policy.aliases(environments)
+    looks = {name: _Look(origin, org, found, aliases, hosts.get(name, {})) for name, found in environments.items()}
+    findings = {name: look.findings() for name, look in looks.items()}
+    for name, unused in _unused(looks).items():
+        findings[name] += unused
+    return {name: sorted(found, key=_order) for name, found in findings.items()}
+
+
+def _unused(looks: Mapping[str, _Look]) -> dict[str, list[Finding]]:
+    """By environment, the values that none of them uses; where one has errors it is not known what that would use."""
+    explained = {name: look.values for name, look in looks.items()}
+    if None in explained.values():
+        return {}
+    known = {name: found or {} for name, found in explained.items()}
+    used = {value for found in known.values() for value, one in found.items() if one.used_by}
     return {
-        name: sorted(_Look(origin, org, found, aliases, hosts.get(name, {})).findings(), key=_order)
-        for name, found in environments.items()
+        name: explain.unused({value: one for value, one in found.items() if value not in used})
+        for name, found in known.items()
     }
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass
 class _Look:
-    """One organization, one environment."""
+    """One organization, one environment; ``values`` are known once everything could be rendered."""
 
     origin: Source
     org: str
     environment: policy.Environment
     aliases: Mapping[str, str]
     hosts: Mapping[str, Host]
+    values: dict[str, Explained] | None = None
 
     def findings(self) -> list[Finding]:
         """What is wrong; a step that fails does not keep the next from being tried, unless that needs it."""
@@ -77,7 +93,7 @@ class _Look:
             key: 1 for one in services.services.values() for key, asked in one.port_requests().items()
             if asked.kind != "none"
         }  # fmt: skip
-        allocated = _tried(found, lambda: self._ports(services))
+        allocated = _tried(found, lambda: ports(services, self.org, self.environment, self.hosts))
         found += self._secrets(services)
         _tried(found, lambda: self._built(services, some if allocated is None else allocated))
         return found
@@ -90,13 +106,6 @@ class _Look:
         if groups:
             placement.place(list(services.services), services.placement, services.once, groups)
 
-    def _ports(self, services: bundle.Services) -> dict[str, PortValue]:
-        """The ports that hosts would give on which nothing else is."""
-        empty = HostPorts(Registry(), [], "")
-        owner = f"{self.org}/{self.environment.name}"
-        hosts = dict.fromkeys(self.hosts or ["any"], empty)
-        return planning.ports_of(services, owner, self.environment.port_range, hosts)
-
     def _secrets(self, services: bundle.Services) -> list[Finding]:
         """A vault may be closed to whoever validates, so a secret that is not there is only a warning."""
         found: list[Finding] = []
@@ -106,8 +115,29 @@ class _Look:
         return [dataclasses.replace(finding, severity=WARNING) for finding in found]
 
     def _built(self, services: bundle.Services, allocated: Mapping[str, PortValue]) -> None:
-        digests = dict.fromkeys(secrets.used(services.services), _NO_DIGEST)
-        bundle.build(self.origin, self.environment.name, services, allocated, digests, None)
+        built = build(self.origin, self.environment.name, services, allocated)
+        self.values = explain.values(services, built.templates.names)
+
+
+def ports(
+    services: bundle.Services, org: str, environment: policy.Environment, hosts: Collection[str]
+) -> dict[str, PortValue]:
+    """The ports that hosts would give on which nothing else is.
+
+    :raises TetraError: as ``allocation.allocate``.
+    """
+    empty = HostPorts(Registry(), [], "")
+    owner = f"{org}/{environment.name}"
+    return planning.ports_of(services, owner, environment.port_range, dict.fromkeys(hosts or ["any"], empty))
+
+
+def build(origin: Source, env: str, services: bundle.Services, ports: Mapping[str, PortValue]) -> bundle.Built:
+    """The release of an environment, but for the digests of secrets, which no host was asked for.
+
+    :raises TetraError: for templates that cannot be rendered.
+    """
+    digests = dict.fromkeys(secrets.used(services.services), _NO_DIGEST)
+    return bundle.build(origin, env, services, ports, digests, None)
 
 
 def _tried(found: list[Finding], work: Callable[[], _T]) -> _T | None:

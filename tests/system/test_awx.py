@@ -83,6 +83,7 @@ PROMOTE = {"tetra_from": "dev", "tetra_to": "staging"}
 JOBS = [
     Job("prepare", None, {}),
     Job("validate", "unchanged", {}),
+    Job("render", "unchanged", STAGING),
     Job("push", "applied", DEV),
     Job("plan", "unchanged", PROMOTE),
     Job("promote", "applied", PROMOTE),

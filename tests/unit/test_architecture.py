@@ -31,7 +31,7 @@ ARROWS = {
     PLUGIN_UTILS: {PLUGIN_UTILS, MODEL},
     "plugins.action": {PLUGIN_UTILS, MODEL},
     "plugins.callback": {PLUGIN_UTILS, MODEL},
-    "plugins.filter": {MODEL},
+    "plugins.filter": {PLUGIN_UTILS, MODEL},
     "plugins.inventory": {PLUGIN_UTILS, MODEL},
     "plugins.doc_fragments": set(),
 }
@@ -166,7 +166,7 @@ def test_imports_point_one_way(path):
         ("plugins/action/x.py", f"from {COLLECTION}.{BRIDGE} import run_module"),
         ("plugins/action/x.py", f"from {COLLECTION}.tests.unit import helper"),
         ("plugins/action/x.py", "from tetra import cli"),
-        ("plugins/filter/x.py", f"from {COLLECTION}.{PLUGIN_UTILS} import source"),
+        ("plugins/filter/x.py", f"from {COLLECTION}.plugins.action import release"),
     ],
 )
 def test_a_wrong_arrow_is_found(path, source):

@@ -194,7 +194,7 @@ class _Keys:
 def _name(keys: _Keys) -> str:
     written = keys.text("TSM_NAME")
     if not written:
-        written = re.sub(r"(\.tsm)?(\.sh)?$", "", posixpath.basename(keys.definition.path))
+        written = re.sub(r"(\.tsm)?(\.sh)?(\.tmpl)?$", "", posixpath.basename(keys.definition.path))
     name, warning = keys.located("TSM_NAME", lambda: units.service_name(written))
     if warning:
         keys.remark("TSM_NAME", "changed-name", warning, "use small letters, digits and -")

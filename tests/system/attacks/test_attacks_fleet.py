@@ -111,6 +111,7 @@ EDITS: dict[str, tuple[Callable[[list[bytes]], list[bytes]], int]] = {
     "A20-line-that-is-no-record": (lambda lines: [lines[0], b"true\n", *lines[1:]], 2),
     "A20-nested-without-end": (lambda lines: [lines[0], b"[" * 100_000 + b"\n"], 2),
     "A20-written-anew-from-the-start": (lambda lines: anew(lines, 0, actor="nobody"), 1),
+    "A20-first-record-written-anew-alone": (lambda lines: [*anew(lines, 0, actor="nobody")[:1], *lines[1:]], 1),
     "A20-last-record-written-anew": (lambda lines: anew(lines, 1, to="0" * 64), 3),
     "A20-fork": (lambda lines: anew(lines, 1, transaction="20260101t000000-00000000"), 3),
 }  # fmt: skip

@@ -353,10 +353,56 @@ def test_the_digest_of_a_service_changes_with_what_it_uses(build, change, change
 
 
 def test_a_template_that_cannot_be_rendered_stops_the_release(build):
-    with pytest.raises(TetraError, match=r"templates/t\.j2:1: variable 'nope' is not defined for environment dev"):
+    with pytest.raises(TetraError, match=r"templates/t\.j2:1:4: variable 'nope' is not defined for environment dev"):
         build({"templates/t.j2": "{{ nope }}"})
-    with pytest.raises(TetraError, match=r"templates/t: the file is not UTF-8"):
-        build({"templates/t": b"\xff"})
+    with pytest.raises(TetraError, match=r"templates/u: the file is not UTF-8"):
+        build({"templates/u": b"\xff"})
+
+
+def contents_of(built):
+    """The files that templates added to a release: path to text."""
+    return {path: built.contents[entry["sha256"]]().decode() for path, entry in built.manifest["files"].items()
+            if path.startswith("templates/")}
+
+
+@pytest.mark.parametrize(("env", "expected"), [("dev", "base dev"), ("staging", "base staging, own"), ("prod", "own")])
+def test_the_templates_of_an_environment_go_on_top_of_those_of_all(build, env, expected):
+    built = build({
+        "environments/base.toml": "", "environments/dev.toml": "", "environments/staging.toml": "",
+        "environments/production.toml": "",
+        "templates/t.j2": "base {{ env }}{% block more %}{% endblock %}",
+        "templates/staging/t.j2": "{% extends 't.j2' %}{% block more %}, own{% endblock %}",
+        "templates/production/t.j2": "own",
+    }, env)  # fmt: skip
+    assert contents_of(built) == {"templates/t": expected}
+
+
+def test_an_environment_inherits_templates_with_values(build):
+    files = {"environments/dev.toml": "", "environments/staging.toml": 'inherit = "dev"',
+             "templates/t": "all", "templates/dev/t": "dev"}
+    assert contents_of(build(files, "staging")) == {"templates/t": "dev"}
+
+
+def test_a_definition_may_be_a_template(services):
+    found = services({
+        "environments/dev.toml": "[values]\ndebug = true\nworkers = 3",
+        "templates/_common.tsm": "TSM_MIN_HEALTHY=0s\n",
+        "services/api.tsm.tmpl": "{% include '_common.tsm' %}\nTSM_COMMAND='run --workers {{ workers }}'\n"
+                                 "{{#if debug}}\nexport DEBUG=1\n{{/if}}\nTSM_ENV_FILE=api.env\n",
+        "services/api.env.tmpl": "COLOR={{ env }}\n",
+    })  # fmt: skip
+    api = found.services["api"]
+    assert (api.command, api.environment) == ({"argv": ["run", "--workers", "3"]}, {"DEBUG": "1", "COLOR": "dev"})
+    assert api.min_healthy == 0
+
+
+def test_what_is_wrong_with_a_definition_that_is_a_template_names_the_line_of_the_template(services):
+    files = {"services/api.tsm.tmpl": "{% if env == 'dev' %}\n{% endif %}\nTSM_COMMAND='true'\nTSM_PORT=x y\n"}
+    assert problem(services, files).startswith("services/api.tsm.tmpl:4:")
+    missing = problem(services, {"services/api.tsm.tmpl": "\n{{ ports.web }}"})
+    assert missing.startswith("services/api.tsm.tmpl:2:4: variable 'ports' is not defined")
+    assert "services/web.tsm.tmpl and services/web.tsm have the same output" in problem(
+        services, {"services/web.tsm.tmpl": ""})
 
 
 def test_a_release_is_the_same_from_the_directory_and_from_the_bundle(make_org):
@@ -383,3 +429,23 @@ def test_the_example_is_without_a_remark(env, greeting):
     assert services.services["api"].environment["GREETING"] == greeting
     (rendered,) = built.contents.values()
     assert b"api_port = 4100" in rendered()
+
+
+def test_two_services_that_state_one_port_are_wrong_unless_a_pin_gives_one_another(services):
+    files = {"services/a.tsm": f"{COMMAND}TSM_PORT=4000", "services/b.tsm": f"{COMMAND}\nTSM_PORT=4000"}
+    assert problem(services, files) == (
+        "services/b.tsm:3: services a and b both want port 4000 (give one of them another port)"
+    )
+    assert services({**files, "ports.toml": "[ports]\na = 4001"}).pins == {"a": 4001}
+
+
+def test_it_is_known_which_files_name_a_value(services):
+    found = services({
+        "environments/base.toml": "[values]\nhost = 'h'\nidle = 1",
+        "environments/dev.toml": "[values]\nhost = 'd'\n[environment]\nURL = '${host}/x'",
+        "services/web.tsm": f"{COMMAND}export A=$host\n",
+        "services/t.tsm.tmpl": f"{COMMAND}{{# idle #}}export B='{{{{ host }}}}'\n",
+    })  # fmt: skip
+    assert found.mentioned["host"] == ["environments/dev.toml", "services/t.tsm.tmpl", "services/web.tsm"]
+    assert "idle" not in found.mentioned
+    assert found.environment.layers["values", "host"] == [("environments/dev.toml", 2), ("environments/base.toml", 2)]

@@ -139,9 +139,9 @@ def test_keys_of_a_service_are_found_with_and_without_their_prefix(read):
         "api": {"TSM_PORT": "8000+", "TSM_COMMAND": "x", "GREETING": "hi"},
         "my-web": {"TSM_DEPENDS": "api db", "TSM_AUTOSTART": "false"},
     }
-    assert found.places["services", "api", "TSM_PORT"] == ("environments/dev.toml", 2)
-    assert found.places["services", "api", "TSM_COMMAND"] == ("environments/base.toml", 3)
-    assert found.places["services", "my-web", "TSM_AUTOSTART"] == ("environments/dev.toml", 5)
+    assert found.place("services", "api", "TSM_PORT") == ("environments/dev.toml", 2)
+    assert found.place("services", "api", "TSM_COMMAND") == ("environments/base.toml", 3)
+    assert found.place("services", "my-web", "TSM_AUTOSTART") == ("environments/dev.toml", 5)
 
 
 @pytest.mark.parametrize(

@@ -85,3 +85,20 @@ def test_a_service_that_is_placed_nowhere_is_told(org):
 def test_another_name_or_no_organization_at_all_is_told(org, tmp_path):
     assert found(org, "acme2")["dev"] == [("error", "org.toml", 0, "it names the organization acme, not acme2")]
     assert "is not a directory" in found(tmp_path / "none")["dev"][0][3]
+
+
+def test_a_value_that_no_environment_uses_is_a_warning_where_it_stands(org):
+    base = org / "environments" / "base.toml"
+    base.write_text(base.read_text().replace("[values]\n", "[values]\nidle = 1\nonly_in_staging = 2\n"))
+    (org / "templates" / "staging").mkdir()
+    (org / "templates" / "staging" / "more").write_text("{{ only_in_staging }}")
+    line = base.read_text().splitlines().index("idle = 1") + 1
+    told = ("warning", "environments/base.toml", line, "values.idle: no definition and no template uses it")
+    assert found(org) == {"dev": [told], "staging": [told]}
+
+
+def test_nothing_is_unused_while_it_is_not_known_what_an_environment_would_use(org):
+    append(org / "environments" / "dev.toml", "\n[services.nobody]\nPORT = 1\n")
+    base = org / "environments" / "base.toml"
+    base.write_text(base.read_text().replace("[values]\n", "[values]\nidle = 1\n"))
+    assert found(org)["staging"] == []

@@ -118,7 +118,7 @@ def port_value(written: units.Written) -> PortValue:
     :raises TetraError: for anything else.
     """
     match = _VALUE.fullmatch(str(written).strip().lower())
-    if isinstance(written, bool) or not match:
+    if not match:
         raise TetraError(
             f"{_shown(written)} is not a port", hint="write a number from 1 to 65535, with /udp behind it for UDP"
         )
