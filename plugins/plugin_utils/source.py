@@ -31,7 +31,7 @@ FILES = ("org.toml", "ports.toml")
 
 # Left behind by tools beside the sources: they differ from clone to clone and would give equal sources other names.
 _IGNORED = frozenset((".git", "__pycache__"))
-_ORG_KEYS = ("name", "description", "placement", "once")
+_ORG_KEYS = ("name", "description", "placement", "once", "origin")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -82,6 +82,7 @@ PROMOTE = {"tetra_from": "dev", "tetra_to": "staging"}
 # The order matters: what a job finds was left on the hosts by those before.
 JOBS = [
     Job("prepare", None, {}),
+    Job("org_template", "applied", {"tetra_org": "newcomer"}),
     Job("validate", "unchanged", {}),
     Job("render", "unchanged", STAGING),
     Job("push", "applied", DEV),
