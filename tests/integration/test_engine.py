@@ -86,9 +86,13 @@ def staged(scope, tmp_path, lease):
 
 
 def stage(
-    scope, org: Path, identity: str, definition: str, lease: float, ports: dict[str, int | str] | None = None
+    scope, org: Path, identity: str, definition: str, lease: float, ports: dict[str, int | str] | None = None,
+    content: tuple[str, ...] = (),
 ) -> None:
-    """Stage a release of one service, as a controller does after it looked at the host and gave it ports."""
+    """Stage a release of one service, as a controller does after it looked at the host and gave it ports.
+
+    :param content: the files that are sent; all of them unless it says.
+    """
     ports = ports or {}
     (org / "services").mkdir(parents=True, exist_ok=True)
     (org / "services" / "worker.tsm").write_text(definition)
@@ -103,14 +107,15 @@ def stage(
     observed = {"here": observation.observe(scope)}
     staging.stage(scope, identity, {
         "plan": plan.plan(observed, desired), "host": "here", "bundle": origin.manifest, "manifest": manifest,
-        "pack": None, "pack_bytes": packed(origin), "services": ["worker"], "secrets": {}, "actor": "test",
+        "pack": None, "pack_bytes": packed(origin, content), "services": ["worker"], "secrets": {}, "actor": "test",
         "reason": "", "lift_hold": "", "lease": lease, "probe": {"passes": 1, "spacing": 0.1}, "keep": 5, "heads": {},
     })  # fmt: skip
 
 
-def packed(origin: source.Source) -> str:
-    """A pack with all files of an organization, as it travels inside a request."""
-    contents = {file.entry["sha256"]: file.read() for file in origin.files.values() if file.read}
+def packed(origin: source.Source, paths: tuple[str, ...] = ()) -> str:
+    """A pack with the files of an organization, all or some, as it travels inside a request."""
+    contents = {file.entry["sha256"]: file.read() for path, file in origin.files.items()
+                if file.read and (not paths or path in paths)}
     index = pack.header((digest, len(data)) for digest, data in contents.items())
     return base64.b64encode(index + b"".join(contents.values())).decode("ascii")
 
@@ -464,3 +469,38 @@ def test_fifty_promotions_leave_no_more_on_a_disk_than_ten(scope, tmp_path):
     assert counts[-1] == counts[10]
     assert sizes[-1] - sizes[10] < 39 * 2000
     assert len(os.listdir(scope.environment.releases)) == 2 * 5
+
+
+@pytest.mark.parametrize("end", ["aborted", "rolled_back"])
+def test_however_many_attempts_fail_in_a_row_a_disk_does_not_fill_up(scope, tmp_path, end):
+    data, definition = tmp_path / "acme" / "files" / "worker" / "data", "TSM_COMMAND='sleep 600'\nTSM_MIN_HEALTHY=0s\n"
+    data.parent.mkdir(parents=True)
+    counts, attempts = [], engine._KEPT_TRANSACTIONS + 5
+    for number in range(attempts):
+        data.write_bytes(bytes([number]) * 100_000)
+        identity = f"{IDENTITY[:-8]}{number:08x}"
+        stage(scope, tmp_path / "acme", identity, definition, LEASE)
+        if number == 0:
+            engine.activate(scope, identity)
+            engine.confirm(scope, identity)
+        elif end == "rolled_back":
+            engine.activate(scope, identity)
+            engine.revert(scope, identity, engine.Cause("a test", verdict=False))
+        else:
+            engine.abort(scope, identity)
+        counts.append([len(os.listdir(folder)) for folder in (
+            scope.environment.releases, scope.environment.bundles, scope.environment.blobs, scope.environment.tx)])
+    print(f"releases, bundles, blobs and files of transactions after each attempt: {counts}")
+    # What runs, what failed last, and as many transactions as are kept anyway.
+    assert counts[-1] == counts[-2]
+    assert counts[-1][:2] == [4, 2]
+
+
+def test_what_a_failed_attempt_left_is_not_sent_again_by_the_next_one(scope, tmp_path):
+    (tmp_path / "acme" / "files" / "worker").mkdir(parents=True)
+    (tmp_path / "acme" / "files" / "worker" / "data").write_bytes(b"large")
+    stage(scope, tmp_path / "acme", IDENTITY, "TSM_COMMAND='sleep 600'\n", LEASE)
+    engine.abort(scope, IDENTITY)
+    again = f"{IDENTITY[:-8]}00000002"
+    stage(scope, tmp_path / "acme", again, "TSM_COMMAND='sleep 601'\n", LEASE, content=("services/worker.tsm",))
+    assert engine.activate(scope, again)["state"] == transaction.PROBING

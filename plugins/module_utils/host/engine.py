@@ -15,7 +15,7 @@ import time
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from ..model import health, plan, transaction
+from ..model import health, plan, release, transaction
 from ..model.errors import REFUSED, TetraError
 from . import drift, durable, evidence, holds, journal, probing, processes, running, store, transactions
 from .scope import Scope
@@ -483,16 +483,40 @@ def _give_up_ports(scope: Scope, record: Mapping[str, Any]) -> None:
         reservations.settle(scope, gone)
 
 
-def retain(scope: Scope, keep: int) -> None:
-    """Remove releases that nobody can go back to: all but the newest confirmed ones and what a process still uses."""
+def retain(scope: Scope, keep: int, coming: Mapping[str, Any] | None = None) -> None:
+    """Remove releases that nobody can go back to: all but the newest confirmed ones and what a process still uses.
+
+    :param coming: the request of a release that is about to be staged; what the host has of it stays.
+    """
     confirmed: list[str] = []
     for record in reversed(journal.read(scope.environment)):
         if record.get("outcome") == transaction.CONFIRMED and record["to"] not in confirmed:
             confirmed.append(record["to"])
     keep_releases = set(confirmed[:keep]) | {store.current(scope.environment)}
     keep_releases |= {running.started_with(scope, name)["release"] for name in scope.environment.services()}
-    store.prune(scope.environment, filter(None, keep_releases))
+    bundles: set[str] = set()
+    blobs: set[str] = set()
+    if coming:
+        keep_releases.add(coming["plan"]["release"])
+        bundles.add(coming["plan"]["bundle"])
+        manifests = [coming[kind] for kind in ("bundle", "manifest") if coming[kind]]
+        blobs.update(digest for manifest in manifests for digest in release.blobs(manifest))
+    store.prune(scope.environment, filter(None, keep_releases), bundles, blobs)
     _forget_ended(scope)
+
+
+def forget_failures(scope: Scope, coming: Mapping[str, Any]) -> None:
+    """Remove what attempts left that came to nothing, so that however many there are a disk does not fill up.
+
+    A confirmation would do so, too, but there may be none for long.
+
+    :param coming: the request of the next attempt.
+    """
+    ended = transactions.states(scope.environment).values()
+    if any(state in transaction.IN_VAIN for state in ended):
+        # What cannot be read or removed is no reason to refuse what may mend it.
+        with contextlib.suppress(TetraError, OSError):
+            retain(scope, coming["keep"], coming)
 
 
 def _forget_ended(scope: Scope) -> None:

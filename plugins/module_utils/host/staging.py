@@ -49,6 +49,7 @@ def stage(scope: Scope, identity: str, request: Mapping[str, Any]) -> dict[str, 
         _check_hold(scope, record, request)
         admission.admit(scope, manifest, request["services"])
         engine.abort_staged(scope)
+        engine.forget_failures(scope, request)
         _check_space(scope, request)
         stored = _take_pack(scope, request)
         _add(scope, identity, request, manifest)

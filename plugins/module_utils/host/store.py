@@ -15,7 +15,7 @@ import hashlib
 import io
 import os
 import stat
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, BinaryIO
 
 from ..model import canonical, pack, release
@@ -259,11 +259,14 @@ def private(environment: Environment, digest: str) -> dict[str, Any]:
         ) from error
 
 
-def prune(environment: Environment, keep_releases: Iterable[str], keep_bundles: Iterable[str] = ()) -> None:
-    """Remove all releases and bundles but some, what killed runs left, and the blobs that nothing kept needs.
+def prune(
+    environment: Environment, keep_releases: Iterable[str], keep_bundles: Iterable[str] = (),
+    keep_blobs: Collection[str] = (),
+) -> None:
+    """Remove all releases, bundles and blobs but some, and what killed runs left.
 
-    The bundles of the kept releases are kept, too. While something that is to be kept cannot be read, nobody knows what
-    it needs, so all bundles and blobs stay.
+    The bundles of the kept releases are kept, and all blobs that something kept needs. While something that is to be
+    kept cannot be read, nobody knows what it needs, so all bundles and blobs stay.
     """
     environment.sweep()
     kept = set(keep_releases)
@@ -280,6 +283,7 @@ def prune(environment: Environment, keep_releases: Iterable[str], keep_bundles: 
     for name in set(_records(environment.bundles)) - bundles:
         durable.remove_tree(os.path.join(environment.bundles, f"{name}{_RECORD}"))
     needed = {digest for record in (*manifests.values(), *kept_bundles) for digest in release.blobs(record)}
+    needed.update(keep_blobs)
     for path in (_blob(environment, digest) for digest in set(blobs(environment)) - needed):
         if _size(path) is None:
             durable.remove_tree(path)

@@ -36,10 +36,17 @@ class Transaction:
 
 def states(environment: Environment) -> dict[str, str]:
     """Every transaction of an environment on this host: id to state, oldest first."""
-    if not os.path.isdir(environment.tx):
-        return {}
-    parsed = (transaction.parse_file_name(name) for name in sorted(os.listdir(environment.tx)))
-    return dict(item for item in parsed if item)
+    names = _names(environment)
+    for _attempt in range(_ATTEMPTS):
+        # A file that is renamed while a folder is read may be seen twice, or not at all.
+        before, names = names, _names(environment)
+        if names == before:
+            break
+    return dict(item for item in map(transaction.parse_file_name, names) if item)
+
+
+def _names(environment: Environment) -> list[str]:
+    return sorted(os.listdir(environment.tx)) if os.path.isdir(environment.tx) else []
 
 
 def load(environment: Environment, identity: str) -> Transaction:

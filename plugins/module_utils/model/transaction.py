@@ -42,6 +42,8 @@ REVERTIBLE = (ARMED, ACTIVATED, PROBING)
 """States that a revert may be started from."""
 WRITTEN = (CONFIRMED, ROLLED_BACK, ROLLBACK_FAILED)
 """Ends that are written into the journal."""
+IN_VAIN = (ABORTED, ROLLED_BACK, ROLLBACK_FAILED)
+"""Ends of attempts whose release the host does not run."""
 
 UNMOVED = "unmoved"
 """What a host tells that a run leaves as it is: no state of a transaction."""

@@ -279,7 +279,9 @@ class Host:
     def _age(self) -> None:
         """Let what was left half-written be a day old."""
         for path in invariants.half_written(self.scope):
-            os.utime(path, (time.time() - 86400,) * 2, follow_symlinks=False)
+            # A deadman that closed its transaction may still be at work, and finish such a file.
+            with contextlib.suppress(FileNotFoundError):
+                os.utime(path, (time.time() - 86400,) * 2, follow_symlinks=False)
 
     def deadman(self) -> int | None:
         """The process that waits for the end of a lease; None while it is a timer that does."""
