@@ -136,6 +136,7 @@ class Templates:
         self._folders = folders
         self._missed: list[Problem] = []
         self._trees: dict[str, nodes.Template] = {}
+        self._loads: dict[str, list[Any]] = {}
         self._checked: dict[str, list[Problem]] = {}
         self._engine = _Engine(self, _undefined_of(environment, self._miss), trim)
 
@@ -154,7 +155,7 @@ class Templates:
         if path not in self._checked:
             try:
                 tree = self._tree(path)
-                self._checked[path] = [*self._unknown(path, tree), *self._wrong_loads(path, tree)]
+                self._checked[path] = [*self._unknown(path, tree), *self._wrong_loads(path)]
             except ProblemsError as error:
                 self._checked[path] = list(error.problems)
         return self._checked[path]
@@ -196,7 +197,10 @@ class Templates:
     def _tree(self, path: str) -> nodes.Template:
         if path not in self._trees:
             try:
-                self._trees[path] = self._engine.parse(handlebars(self._texts[path], path), filename=path)
+                tree = self._engine.parse(handlebars(self._texts[path], path), filename=path)
+                # To walk over it takes more depth than to parse it: a long sum is parsed in a loop.
+                self._loads[path] = list(tree.find_all((nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends)))
+                self._trees[path] = tree
             except jinja2.TemplateSyntaxError as error:
                 raise ProblemsError([self._syntax_problem(error, path)]) from error
             except RecursionError as error:
@@ -220,8 +224,8 @@ class Templates:
                     hint = "use one of Jinja2's own; random and attr are not among them"
                     yield self._problem(path, node.lineno, f"No {kind} named '{node.name}'", hint)
 
-    def _wrong_loads(self, path: str, tree: nodes.Template) -> Iterator[Problem]:
-        for node in _loading(tree):
+    def _wrong_loads(self, path: str) -> Iterator[Problem]:
+        for node in self._loads[path]:
             names = _names_of(node.template)
             needs = not getattr(node, "ignore_missing", False)
             if not names:
@@ -236,20 +240,20 @@ class Templates:
             hint = "take one of these out"
             yield Problem(path, 0, 0, f"the templates load each other in a circle: {' -> '.join(circle)}", hint)
 
-    def _loads(self, path: str) -> list[str]:
-        """The files that a file names directly."""
-        found = [self.resolve(name, path) for node in _loading(self._tree(path))
-                 for name in _names_of(node.template)]
+    def _named(self, path: str) -> list[str]:
+        """The files that a file names directly; none when it cannot be read itself."""
+        try:
+            self._tree(path)
+        except ProblemsError:
+            return []
+        found = [self.resolve(name, path) for node in self._loads[path] for name in _names_of(node.template)]
         return [one for one in found if one]
 
     def _reached(self, path: str) -> list[str]:
-        """A file and all that it loads, as far as they can be read."""
+        """A file and all that it loads."""
         found = [path]
         for one in found:
-            try:
-                found += [other for other in self._loads(one) if other not in found]
-            except ProblemsError:
-                continue
+            found += [other for other in self._named(one) if other not in found]
         return found
 
     def _circle(self, start: str) -> list[str]:
@@ -257,10 +261,7 @@ class Templates:
         ways = [[start]]
         seen = set()
         for way in ways:
-            try:
-                following = self._loads(way[-1])
-            except ProblemsError:
-                continue
+            following = self._named(way[-1])
             if start in following:
                 return [*way, start]
             ways += [[*way, one] for one in following if one not in seen]
@@ -294,10 +295,6 @@ class Templates:
 
 
 _DEFINE = "define it in [values] of environments/*.toml, or test it first: {% if name is defined %}"
-
-
-def _loading(tree: nodes.Template) -> Iterator[Any]:
-    return tree.find_all((nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends))
 
 
 def _names_of(node: nodes.Expr) -> list[str]:
