@@ -124,6 +124,7 @@ def test_what_is_wrong_is_said_with_its_place_and_nothing_is_written(tmp_path, m
     print(f"{seconds:.2f} s: {errors[0] if errors else 'valid'}"[:300])
     assert errors
     assert all(error.message and (error.file or "/" in error.message or ".toml" in error.message) for error in errors)
+    assert not any("Traceback" in str(error) or "process failed" in str(error) for error in errors)
     assert written(tmp_path) == before
     assert seconds < FAR_TOO_LONG
 
