@@ -44,6 +44,7 @@ def stage(scope: Scope, identity: str, request: Mapping[str, Any]) -> dict[str, 
         engine.check_base(scope, part)
         manifest = request["manifest"] or store.manifest(environment, record["release"])
         _check_target(scope, record, manifest)
+        _check_manifests(scope, request, manifest)
         if request["manifest"]:
             _check_secrets(scope, manifest, request["secrets"])
         _check_hold(scope, record, request)
@@ -143,11 +144,17 @@ def _check_space(scope: Scope, request: Mapping[str, Any]) -> None:
         )
 
 
-def _add(scope: Scope, identity: str, request: Mapping[str, Any], manifest: Mapping[str, Any]) -> None:
+def _check_manifests(scope: Scope, request: Mapping[str, Any], manifest: Mapping[str, Any]) -> None:
+    """What came is what the plan names, and is for this environment."""
     record = request["plan"]
     for kind, name in (("bundle", record["bundle"]), ("manifest", record["release"])):
         if request[kind] is not None and release.digest(request[kind]) != name:
             raise TetraError(f"the manifest that came is not {name[:12]}", hint="run the promotion again", code=REFUSED)
+    store.check_belongs(scope.environment, manifest, "release")
+
+
+def _add(scope: Scope, identity: str, request: Mapping[str, Any], manifest: Mapping[str, Any]) -> None:
+    record = request["plan"]
     if request["bundle"] is not None:
         store.add_bundle(scope.environment, request["bundle"])
     store.add_release(scope.environment, manifest, evidence.edited(scope, identity))

@@ -172,7 +172,7 @@ def add_bundle(environment: Environment, manifest: Mapping[str, Any]) -> None:
     :raises TetraError: for a manifest that is not one of this organization, and code ``refused`` when a blob is missing
         or the disk refuses.
     """
-    _check_belongs(environment, manifest, "bundle")
+    check_belongs(environment, manifest, "bundle")
     with _disk(environment):
         _check_complete(environment, manifest)
         _write_manifest(environment.bundles, manifest)
@@ -193,7 +193,7 @@ def add_release(environment: Environment, manifest: Mapping[str, Any], aside: st
     :raises TetraError: for a manifest that is not one of this environment, and code ``refused`` when a blob is missing
         or the disk refuses.
     """
-    _check_belongs(environment, manifest, "release")
+    check_belongs(environment, manifest, "release")
     name = release.digest(manifest)
     with _disk(environment):
         environment.sweep()
@@ -324,7 +324,7 @@ def _size(path: str) -> int | None:
     return found.st_size if stat.S_ISREG(found.st_mode) else None
 
 
-def _check_belongs(environment: Environment, record: Mapping[str, Any], kind: str) -> None:
+def check_belongs(environment: Environment, record: Mapping[str, Any], kind: str) -> None:
     release.check_manifest(record)
     own = {"kind": kind, "org": environment.org, "env": environment.env}
     for key, value in own.items():
