@@ -8,10 +8,10 @@ import time
 
 import pytest
 
-from .conftest import Servers
+from .conftest import LONG, Servers
 
 QUICK = {"tetra_env": "dev", "tetra_probe_passes": 1}
-OTHERS = ("services", "shared-infrastructure", "simple")
+OTHERS = ("services", *(("shared-infrastructure", "simple") if LONG else ()))
 
 
 @pytest.fixture(scope="module")

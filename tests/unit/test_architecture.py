@@ -131,6 +131,8 @@ def python_files(*folders: str) -> list[str]:
 PLUGINS = python_files("plugins")
 HOST_CODE = python_files("plugins/module_utils", "plugins/modules")
 EVERYTHING = python_files("plugins", "tests", "tools", "src", "examples", "playbooks", "roles")
+# What a new organization is made of is its owner's.
+OURS = [path for path in EVERYTHING if not path.startswith("roles/org/files/templates/")]
 
 
 @pytest.mark.parametrize("path", PLUGINS)
@@ -195,7 +197,7 @@ def test_host_code_has_the_grammar_of_python_3_9(path):
     ast.parse((ROOT / path).read_text(encoding="utf-8"), filename=path, feature_version=(3, 9))
 
 
-@pytest.mark.parametrize("path", EVERYTHING)
+@pytest.mark.parametrize("path", OURS)
 def test_every_file_names_its_licence(path):
     lines = (ROOT / path).read_text(encoding="utf-8").splitlines()
     if lines and lines[0].startswith("#!"):

@@ -20,7 +20,7 @@ PORT = 4300
 LEASE = 15
 PLACES = "/var/lib/tetra /etc/systemd/system /tmp"
 QUICK = {"tetra_probe_passes": 1}
-MOMENTS = ("armed", "decision", "confirmed", *(("staged", "probing") if LONG else ()))
+MOMENTS = ("decision", "confirmed", *(("staged", "armed", "probing") if LONG else ()))
 PROMOTION = {"tetra_from": "dev", "tetra_to": "prod", **QUICK}
 
 
