@@ -1,8 +1,9 @@
 # Copyright: tetra.platform contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A confirmation is killed, or its disk refuses, while it removes what nobody needs: that goes, sooner or later.
+"""A run is killed, or its disk refuses, while it removes what nobody needs: that goes, sooner or later.
 
-The host has more releases, transactions and evidence than are kept. It is put back to that before each point.
+A confirmation removes what can be gone back to no more, and whoever stages a release what failed before. The host has
+more releases, transactions and evidence than are kept. It is put back to that before each point.
 """
 
 from __future__ import annotations
@@ -21,17 +22,20 @@ from . import kill_points
 
 KEEP, TRANSACTIONS = 2, 10
 CHAIN = ("format", "seq", "prev", "hash")
-COUNT = 6
+COUNT = 4
 FOREVER = {"keep": 9, "lease": 3600.0}
 
 
 class Shelf:
-    """A host that is about to confirm a release, and to remove others then.
+    """A host that is about to stage or to confirm the release ``last``, and to remove others then.
 
     The process of its only service was started with the release ``first`` and is left alone ever since.
+
+    :param step: ``staged`` or ``confirmed``.
     """
 
-    def __init__(self, host: kill_points.Host) -> None:
+    def __init__(self, host: kill_points.Host, step: str) -> None:
+        self.step = step
         self.host = host
         self.environment = host.scope.environment
         self._copy = host.folder / "copy"
@@ -45,11 +49,14 @@ class Shelf:
             host.push(name, **FOREVER)
         host.push("second", "staged", **FOREVER)
         self._repeat()
-        *before, self.confirm = host.runs("confirmed", "last", **{**FOREVER, "keep": KEEP})
+        *before, self.run = host.runs(step, "last", **{**FOREVER, "keep": KEEP})
         for run in before:
             run()
+        # What runs afterwards, and what can be gone back to.
+        self.runs, self.kept = {"staged": ("third", {"first", "second", "third"}),
+                                "confirmed": ("last", {"first", "third", "last"})}[step]
         shutil.copytree(self.environment.root, self._copy, symlinks=True)
-        self.confirm()
+        self.run()
         self.restore()
 
     def _repeat(self) -> None:
@@ -57,6 +64,7 @@ class Shelf:
         record = next(one for one in journal.read(self.environment) if one.get("outcome") == "rolled_back")
         file = Path(self.environment.tx, f"{record['transaction']}.rolled_back")
         told = {key: value for key, value in record.items() if key not in CHAIN}
+        told["from"] = self.host.current
         for _number in range(TRANSACTIONS):
             identity = self.host.identity()
             shutil.copy(file, file.with_name(f"{identity}.rolled_back"))
@@ -71,26 +79,30 @@ class Shelf:
         self.host.ports[name] = self.host.ports["first"]
 
     def restore(self) -> None:
-        """Put all files back to where the confirmation is still to come."""
+        """Put all files back to where the run is still to come."""
         shutil.rmtree(self.environment.root)
         shutil.copytree(self._copy, self.environment.root, symlinks=True)
 
     def points(self) -> list[strace.Point]:
-        """The calls by which the confirmation removes something, which it does last."""
-        found = strace.calls(self.confirm.command, self.host.folder / "log", self.confirm.request)
+        """The calls by which a run changes files; of a confirmation those by which it removes some, at its end."""
+        found = strace.calls(self.run.command, self.host.folder / "log", self.run.request)
         self.restore()
-        last = max(number for number, point in enumerate(found) if point.below(self.environment.journal))
-        return [point for point in found[last + 1:] if point.below(*self.host.places) and not point.failed]
+        written = [number for number, point in enumerate(found) if point.below(self.environment.journal)]
+        first = written[-1] + 1 if self.step == "confirmed" else 0
+        return [point for point in found[first:] if point.below(*self.host.places) and not point.failed]
 
     def holds(self, fault: str, point: strace.Point, number: int) -> bool:
         """Let something go wrong at a point; whether it did. It raises when something is missing, or left for good."""
-        hit = kill_points.FAULTS[fault](self.host, point, self.confirm, number)
-        assert fault != "refused" or self.host.answer["result"]["state"] == "confirmed", self.host.answer
+        hit = kill_points.FAULTS[fault](self.host, point, self.run, number)
+        if (self.step, fault) == ("confirmed", "refused"):
+            assert self.host.answer["result"]["state"] == "confirmed", self.host.answer
         self.host.settle()
-        missing = self.missing({"first", "third", "last"})
+        missing = self.missing(self.kept)
         assert not missing, missing
-        problems = self.host.problems({self.host.releases["last"]})
+        problems = self.host.problems({self.host.releases[self.runs]})
         assert not problems, problems
+        if self.step == "staged":
+            self.host.push("last", keep=KEEP)
         self.host.push("next", keep=KEEP)
         missing = self.missing({"first", "last", "next"})
         assert not missing, missing
@@ -138,11 +150,11 @@ class Shelf:
         return [f"{folder}/{name}" for folder, found in here.items() for name in found - wanted[folder]]
 
 
-@pytest.fixture(scope="module")
-def shelf(tmp_path_factory):
+@pytest.fixture(scope="module", params=["staged", "confirmed"])
+def shelf(tmp_path_factory, request):
     folder = tmp_path_factory.mktemp("shelf")
     with kill_points.hosting(folder, "supervisord", os.fspath(folder / "host")) as host:
-        yield Shelf(host)
+        yield Shelf(host, request.param)
 
 
 @pytest.mark.parametrize(("row", "fault"), [("K3", "killed"), ("D3", "refused")])
@@ -150,7 +162,7 @@ def test_whatever_goes_wrong_while_releases_are_removed_only_those_go_and_later_
     known = shelf.points()
     report = kill_points.Report(len(known))
     report.fill(fault, known, 0 if LONG else COUNT, lambda point, number: shelf.holds(fault, point, number))
-    guarantees.tell(row, report.tried, report.held, report.figures("retention"))
+    guarantees.tell(row, report.tried, report.held, report.figures(f"before it is {shelf.step}"))
     if report.problem:
         pytest.fail(report.problem, pytrace=False)
     assert not report.missed
