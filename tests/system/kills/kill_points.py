@@ -249,7 +249,7 @@ class Host:
     def expire(self) -> None:
         """Say that the leases of open transactions are over, and have systemd start what their timers would start."""
         for one in self.open():
-            transactions.write_lease(self.scope.environment, one.identity, 0, 0)
+            end_lease(self, one.identity)
             if self.supervisor == SYSTEMD:
                 unit = f"{self.scope.deadman_unit(one.identity)}.service"
                 subprocess.run(["systemctl", "start", "--no-block", unit], check=True)
@@ -341,6 +341,17 @@ def refused(host: Host, point: strace.Point, run: Run, number: int) -> bool:
 FAULTS: Mapping[str, Callable[[Host, strace.Point, Run, int], bool]] = {"killed": killed, "refused": refused}
 
 
+def end_lease(host: Host, identity: str) -> None:
+    """Say that a lease is over; who holds the lock, as we do not, may sweep away what is half-written."""
+    for last in (False, False, True):
+        try:
+            transactions.write_lease(host.scope.environment, identity, 0, 0)
+            return
+        except FileNotFoundError:
+            if last:
+                raise
+
+
 @contextlib.contextmanager
 def alone(host: Host) -> Iterator[None]:
     """Let a lease be over, and whoever waits for that stand still, so that another deadman can do its work."""
@@ -348,7 +359,7 @@ def alone(host: Host) -> Iterator[None]:
     if waiting:
         os.kill(waiting, signal.SIGSTOP)
     for one in host.open():
-        transactions.write_lease(host.scope.environment, one.identity, 0, 0)
+        end_lease(host, one.identity)
     try:
         yield
     finally:
