@@ -99,7 +99,7 @@ def question(name: str, table: object) -> Question:
     if (kind == "choice") != bool(choices) or not all(isinstance(one, str) for one in choices):
         raise TetraError("choices do not go with its kind", hint='write kind = "choice" and choices = ["a", "b"]')
     bounds = [table.get(key) for key in ("minimum", "maximum")]
-    are_numbers = all(bound is None or type(bound) is int for bound in bounds)
+    are_numbers = all(bound is None or (isinstance(bound, int) and not isinstance(bound, bool)) for bound in bounds)
     if not are_numbers or (kind != "number" and bounds != [None, None]):
         raise TetraError("minimum and maximum do not go with its kind", hint="they are whole numbers, of a number")
     made = Question(name, str(table.get("text", name)), kind, table.get("default"), tuple(choices), *bounds)
