@@ -77,9 +77,7 @@ class ActionModule(ControllerAction):
                              "you may write to") from error
 
     def _validate(self, folder: Path, org: str, task_vars: dict) -> None:
-        groups = set(task_vars["groups"])
-        environments = policy.environments(self.variable("tetra_environments", task_vars, {}) or {}, groups)
-        found = validation.validate(os.fspath(folder), org, environments or _ANY_ENVIRONMENT, {})
+        found = validation.validate(os.fspath(folder), org, self.environments(task_vars) or _ANY_ENVIRONMENT, {})
         errors = {str(one): one for findings in found.values() for one in findings if one.severity == ERROR}
         raise_on_errors(list(errors.values()))
 

@@ -22,8 +22,7 @@ class ActionModule(ControllerAction):
 
     def work(self, task_vars: dict) -> dict:
         """Files and values; see the documentation of the module."""
-        groups = task_vars["groups"]
-        environments = policy.environments(self.variable("tetra_environments", task_vars, {}) or {}, set(groups))
+        groups, environments = task_vars["groups"], self.environments(task_vars)
         environment = policy.find(environments, self.word("tetra_env", task_vars))
         org = self.org(task_vars)
         origin = source.read(Path(self.org_directory(org, task_vars)))

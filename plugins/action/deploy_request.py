@@ -26,9 +26,7 @@ class ActionModule(ControllerAction):
     def work(self, task_vars: dict) -> dict:
         """The resolved request; see the documentation of the module."""
         action = self._task.args["action"]
-        environments = policy.environments(
-            self.variable("tetra_environments", task_vars, {}) or {}, set(task_vars["groups"])
-        )
+        environments = self.environments(task_vars)
         target = _environment(environments, self.word(self._target(action, task_vars), task_vars))
         origin = self._source(action, environments, target, task_vars)
         hosts = _hosts(target, task_vars)

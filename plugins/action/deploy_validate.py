@@ -16,8 +16,7 @@ class ActionModule(ControllerAction):
 
     def work(self, task_vars: dict) -> dict:
         """The findings by environment; see the documentation of the module."""
-        groups = task_vars["groups"]
-        environments = policy.environments(self.variable("tetra_environments", task_vars, {}) or {}, set(groups))
+        groups, environments = task_vars["groups"], self.environments(task_vars)
         only = self.variable("tetra_env", task_vars)
         if only:
             found = policy.find(environments, str(only))

@@ -8,7 +8,7 @@ import os
 from typing import Any
 
 from ansible.plugins.action import ActionBase
-from ansible_collections.tetra.platform.plugins.module_utils.model import units
+from ansible_collections.tetra.platform.plugins.module_utils.model import policy, units
 from ansible_collections.tetra.platform.plugins.module_utils.model.errors import TetraError
 from ansible_collections.tetra.platform.plugins.plugin_utils import run
 
@@ -50,6 +50,13 @@ class ControllerAction(ActionBase):  # type: ignore[misc]  # ansible-core has no
         if not word:
             raise TetraError(f"{name} is not set", hint=f"say which one with -e {name}=NAME")
         return str(word)
+
+    def environments(self, task_vars: dict[str, Any]) -> dict[str, policy.Environment]:
+        """The environments of the inventory, by name.
+
+        :raises TetraError: for what is wrong with ``tetra_environments``.
+        """
+        return policy.environments(self.variable("tetra_environments", task_vars, {}) or {}, set(task_vars["groups"]))
 
     def result_file(self, task_vars: dict[str, Any]) -> str | None:
         """Where the user wants the result as JSON, if anywhere."""

@@ -16,14 +16,14 @@ import stat
 from collections.abc import Mapping
 from pathlib import Path
 
-from ansible_collections.tetra.platform.plugins.module_utils.model import canonical, pack, release, units
+from ansible_collections.tetra.platform.plugins.module_utils.model import canonical, release, units
 from ansible_collections.tetra.platform.plugins.module_utils.model.errors import (
     ERROR,
     Finding,
     TetraError,
     raise_on_errors,
 )
-from ansible_collections.tetra.platform.plugins.plugin_utils import template, toml_file
+from ansible_collections.tetra.platform.plugins.plugin_utils import source, template, toml_file
 from ansible_collections.tetra.platform.plugins.plugin_utils.questions import Answer, Question, question
 from ansible_collections.tetra.platform.plugins.plugin_utils.template_layers import Layers
 from ansible_collections.tetra.platform.plugins.plugin_utils.toml_file import TomlFile
@@ -70,6 +70,8 @@ def read(directory: Path) -> OrgTemplate:
 
     :raises TetraError: listing what is wrong with it.
     """
+    if not directory.resolve().name.isprintable():
+        raise TetraError(f"{directory.resolve().name!r} is not a name for a template", hint="rename its directory")
     chain = _chain(directory)
     findings: list[Finding] = []
     questions: dict[str, Question] = {}
@@ -164,7 +166,7 @@ def _files(folder: Path, findings: list[Finding]) -> dict[str, tuple[bytes, bool
             path = os.path.relpath(os.path.join(place, name), folder)
             try:
                 release.check_path(path)
-                files[path] = _content(Path(place, name))
+                files[path] = _content(Path(place, name), path)
             except TetraError as error:
                 findings.append(Finding(ERROR, "template", error.message, f"org/{path}", hint=error.hint))
             if len(files) > release.MAX_FILES:
@@ -189,15 +191,11 @@ def _output(path: str) -> str:
     return path.removesuffix(_RENDERED)
 
 
-def _content(place: Path) -> tuple[bytes, bool]:
-    found = place.lstat()
-    if not stat.S_ISREG(found.st_mode):
+def _content(place: Path, path: str) -> tuple[bytes, bool]:
+    if not stat.S_ISREG(place.lstat().st_mode):
         raise TetraError("is not a regular file", hint="links and devices do not become files of an organization")
-    if found.st_size > pack.MAX_BLOB:
-        raise TetraError(f"is larger than {pack.MAX_BLOB} bytes", hint="keep large data out of it")
-    descriptor = os.open(place, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    with open(descriptor, "rb") as stream:
-        return stream.read(pack.MAX_BLOB), bool(found.st_mode & stat.S_IXUSR)
+    data, mode = source.read_file(place, path)
+    return data, bool(mode & stat.S_IXUSR)
 
 
 def _origin(found: OrgTemplate, answers: Mapping[str, Answer]) -> str:

@@ -7,15 +7,13 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Union
 
 from ansible_collections.tetra.platform.plugins.module_utils.model import units
 from ansible_collections.tetra.platform.plugins.module_utils.model.errors import TetraError
 
 Answer = Union[str, int, bool]
-
-KINDS = ("text", "name", "domain", "number", "yes_or_no", "choice")
 
 _KEYS = ("text", "kind", "default", "choices", "minimum", "maximum")
 _LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
@@ -40,10 +38,10 @@ class Question:
 
         :raises TetraError: when it is none.
         """
-        value = getattr(self, f"_{self.kind}")(answer)
+        value = _KINDS[self.kind](self, answer)
         if isinstance(value, str) and len(value) > _LONGEST:
             raise TetraError(f"is longer than {_LONGEST} characters", hint="write less")
-        return value  # type: ignore[no-any-return]
+        return value
 
     def _text(self, answer: object) -> str:
         if not isinstance(answer, (str, int, float)) or isinstance(answer, bool) or not str(answer).isprintable():
@@ -82,6 +80,16 @@ class Question:
         return str(answer)
 
 
+_KINDS: Mapping[str, Callable[[Question, object], Answer]] = {
+    "text": Question._text,
+    "name": Question._name,
+    "domain": Question._domain,
+    "number": Question._number,
+    "yes_or_no": Question._yes_or_no,
+    "choice": Question._choice,
+}
+
+
 def question(name: str, table: object) -> Question:
     """The question that a template describes.
 
@@ -94,8 +102,8 @@ def question(name: str, table: object) -> Question:
     if unknown:
         raise TetraError(f"{unknown[0]} is not a key of a question", hint=f"there are {', '.join(_KEYS)}")
     kind, choices = table.get("kind", "text"), table.get("choices", [])
-    if kind not in KINDS:
-        raise TetraError(f"{kind!r} is not a kind of answer", hint=f"write {', '.join(KINDS)}")
+    if not isinstance(kind, str) or kind not in _KINDS:
+        raise TetraError(f"{kind!r} is not a kind of answer", hint=f"write {', '.join(_KINDS)}")
     if (kind == "choice") != bool(choices) or not all(isinstance(one, str) for one in choices):
         raise TetraError("choices do not go with its kind", hint='write kind = "choice" and choices = ["a", "b"]')
     bounds = [table.get(key) for key in ("minimum", "maximum")]

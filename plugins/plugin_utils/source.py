@@ -231,15 +231,15 @@ def _kind(mode: int) -> str:
 
 
 def _read_entry(place: Path, path: str) -> SourceFile:
-    data, mode = _read_file(place, path)
+    data, mode = read_file(place, path)
     sha256 = canonical.sha256(data)
     # The owner's bit, as git keeps it.
     entry = {"type": "file", "sha256": sha256, "size": len(data), "executable": bool(mode & stat.S_IXUSR)}
     # Read again when needed, so that a large tree is not held in memory; what was changed meanwhile is noticed.
-    return SourceFile(entry, lambda: _verified(_read_file(place, path)[0], sha256, path))
+    return SourceFile(entry, lambda: _verified(read_file(place, path)[0], sha256, path))
 
 
-def _read_file(place: Path, path: str) -> tuple[bytes, int]:
+def read_file(place: Path, path: str) -> tuple[bytes, int]:
     """The bytes and the mode of a regular file; a link or pipe put in its place is neither followed nor waited for."""
     try:
         descriptor = os.open(place, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
