@@ -53,6 +53,7 @@ class ActionModule(ControllerAction):
             "placement": goal.desired.placement,
             "missing": missing,
             "heads": {name: host["head"] for name, host in answers.observed.items()},
+            "staged": {name: host["staged"] for name, host in answers.observed.items()},
             "terms": request["terms"],
         }
         blobs = {digest: goal.reader(digest) for digests in missing.values() for digest in digests}

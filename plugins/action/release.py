@@ -77,6 +77,7 @@ class ActionModule(HostAction):
             "secrets": {name: values[name] for name in names},
             "missing": [run_folder.blob(folder, digest) for digest in plan["missing"][host]],
             "heads": {name: head for name, head in plan["heads"].items() if name != host},
+            "seen": plan["staged"][host],
             **plan["terms"],
         }
 

@@ -69,6 +69,11 @@ honours:
   returned: success
   type: list
   elements: str
+staged:
+  description: The transactions that were staged and not armed; the next run gives these up.
+  returned: always
+  type: list
+  elements: str
 transaction:
   description: The transaction that is open, with its state, actor and age in seconds, or null.
   returned: success

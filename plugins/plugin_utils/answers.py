@@ -116,6 +116,7 @@ _OBSERVED = {
     "epoch": int,
     "head": _HEAD,
     "transaction": OrNone(_OPEN_TRANSACTION),
+    "staged": [LINE],
     "history": [_CONFIRMED],
     "holds": Named(_HOLD, r"[0-9a-f]{64}"),
     "removed": Named(_REMOVED),

@@ -87,11 +87,12 @@ def staged(scope, tmp_path, lease):
 
 def stage(
     scope, org: Path, identity: str, definition: str, lease: float, ports: dict[str, int | str] | None = None,
-    content: tuple[str, ...] = (),
+    content: tuple[str, ...] = (), seen: list[str] | None = None,
 ) -> None:
     """Stage a release of one service, as a controller does after it looked at the host and gave it ports.
 
     :param content: the files that are sent; all of them unless it says.
+    :param seen: the transactions that were staged when it looked; it looks just now unless it says.
     """
     ports = ports or {}
     (org / "services").mkdir(parents=True, exist_ok=True)
@@ -109,6 +110,7 @@ def stage(
         "plan": plan.plan(observed, desired), "host": "here", "bundle": origin.manifest, "manifest": manifest,
         "pack": None, "pack_bytes": packed(origin, content), "services": ["worker"], "secrets": {}, "actor": "test",
         "reason": "", "lift_hold": "", "lease": lease, "probe": {"passes": 1, "spacing": 0.1}, "keep": 5, "heads": {},
+        "seen": observed["here"]["staged"] if seen is None else seen,
     })  # fmt: skip
 
 
@@ -252,6 +254,14 @@ def test_the_ports_of_an_open_transaction_are_not_moved(moved):
         ports.port_registry(request)
     engine.confirm(moved, LATER)
     assert ports.port_registry(request)["changed"] is True
+
+
+def test_of_two_runs_that_began_at_once_none_gives_up_what_the_other_staged(staged, tmp_path):
+    with pytest.raises(TetraError, match=f"transaction {IDENTITY} of test was staged here since this run looked") as said:
+        stage(staged, tmp_path / "acme", LATER, "TSM_COMMAND='sleep 601'\n", LEASE, seen=[])
+    assert said.value.code == REFUSED
+    assert transactions.states(staged.environment) == {IDENTITY: transaction.STAGED}
+    assert engine.activate(staged, IDENTITY)["state"] == transaction.PROBING
 
 
 @pytest.mark.parametrize("activated", [False, True])

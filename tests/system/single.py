@@ -108,12 +108,13 @@ class Single:
         )  # fmt: skip
         contents = {file.entry["sha256"]: file.read() for file in origin.files.values() if file.read}
         index = pack.header((digest, len(data)) for digest, data in contents.items())
+        observed = observed or observation.observe(self.scope)
         return {
-            "plan": plan.plan({"here": observed or observation.observe(self.scope)}, desired), "host": "here",
+            "plan": plan.plan({"here": observed}, desired), "host": "here",
             "bundle": origin.manifest, "manifest": manifest, "pack": None,
             "pack_bytes": base64.b64encode(index + b"".join(contents.values())).decode("ascii"), "services": names,
             "secrets": self.secrets, "actor": "test", "reason": "", "lift_hold": "a test", "lease": self.lease,
-            "probe": {"passes": self.passes, "spacing": 0.1}, "keep": 3, "heads": {},
+            "probe": {"passes": self.passes, "spacing": 0.1}, "keep": 3, "heads": {}, "seen": observed["staged"],
         }  # fmt: skip
 
     def stage(self, ports: Mapping[str, int]) -> str:

@@ -42,6 +42,7 @@ def observe(scope: Scope) -> dict[str, Any]:
         "epoch": records[-1]["seq"] if records else 0,
         "head": {"seq": records[-1]["seq"], "hash": records[-1]["hash"]} if records else {"seq": 0, "hash": ""},
         "transaction": transaction_now,
+        "staged": [found.identity for found in transactions.in_states(environment, (transaction.STAGED,))],
         "history": _history(scope, records),
         "holds": holds.read(scope.environment),
         "removed": membership.removed(scope.environment),

@@ -9,7 +9,7 @@ import contextlib
 import io
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Any
 
 from ..model import pack, plan, release, transaction
@@ -28,7 +28,8 @@ def stage(scope: Scope, identity: str, request: Mapping[str, Any]) -> dict[str, 
     :param request: ``plan`` (the plan record), ``host`` (this host's name in it), ``bundle`` and ``manifest``
         (manifests, or None when the host has them), ``pack`` (path of a pack file, or None) or ``pack_bytes`` (a pack
         itself, base64, or None), ``services`` (of this host), ``secrets`` (name to value), ``actor``, ``reason``,
-        ``lift_hold``, ``lease``, ``probe``, ``keep`` and ``heads``.
+        ``lift_hold``, ``lease``, ``probe``, ``keep``, ``heads`` and ``seen``, the transactions that were staged here
+        when the plan was made, which are given up.
     :returns: the transaction's state, and how many blobs were stored.
     :raises TetraError: code ``refused`` when the base moved, a transaction is open, or space or a port is missing.
     """
@@ -41,6 +42,7 @@ def stage(scope: Scope, identity: str, request: Mapping[str, Any]) -> dict[str, 
         engine.settle(scope)
         engine.check_no_open_transaction(scope)
         _check_new(scope, identity)
+        _check_not_overtaken(scope, request["seen"])
         engine.check_base(scope, part)
         manifest = request["manifest"] or store.manifest(environment, record["release"])
         _check_target(scope, record, manifest)
@@ -94,6 +96,17 @@ def _check_new(scope: Scope, identity: str) -> None:
     if state:
         raise TetraError(f"transaction {identity} was staged before, and is {state}",
                          hint="the request came twice, or late; nothing was changed", code=REFUSED)
+
+
+def _check_not_overtaken(scope: Scope, seen: Container[str]) -> None:
+    """Give up only what nobody goes on with: a run that staged something since this one looked is about to switch."""
+    for found in transactions.in_states(scope.environment, (transaction.STAGED,)):
+        if found.identity not in seen:
+            raise TetraError(
+                f"transaction {found.identity} of {found.record['actor']} was staged here since this run looked",
+                hint="two runs began at the same moment; run again when the other one has ended",
+                code=REFUSED,
+            )
 
 
 def _check_hold(scope: Scope, record: Mapping[str, Any], request: Mapping[str, Any]) -> None:

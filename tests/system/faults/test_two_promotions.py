@@ -1,8 +1,8 @@
 # Copyright: tetra.platform contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Three promotions at once: two of one environment, and one that takes on what that environment runs. One of the two is
-first, the other is refused or comes after it, and nothing goes on that was not confirmed before. 50 offsets with
-``make test-long``.
+first, the other is refused or comes after it, or both are refused; and nothing goes on that was not confirmed before.
+50 offsets with ``make test-long``.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ LEASE, GRACE = 30, 10
 STAGING, PROD = HOSTS[1:], "prod-1"
 UP, ON = {"tetra_from": "dev", "tetra_to": "staging"}, {"tetra_from": "staging", "tetra_to": "prod"}
 SEEDS = range(50 if LONG else 2)
+BOTH_REFUSED = ["refused", "refused"]
 
 
 @pytest.fixture(scope="module")
@@ -93,8 +94,10 @@ def at_once(fleet: Fleet, seed: int) -> list[str]:
     settled(fleet, (*STAGING, PROD), LEASE + GRACE)
     good = {"applied", "unchanged", "refused", "rolled_back"}
     assert set(outcomes) <= good, (case, [run.output for run in runs])
-    assert {bundle(fleet, host) for host in STAGING} == {old if broken else fresh}, case
-    assert ("applied" in outcomes[:2]) != broken, (case, [run.output for run in runs[:2]])
+    up = outcomes[:2]
+    assert {bundle(fleet, host) for host in STAGING} == {fresh if "applied" in up else old}, case
+    # Each may have staged first on another host: then both are told so, and nothing moved.
+    assert up == BOTH_REFUSED or ("applied" in up) != broken, (case, [run.output for run in runs[:2]])
     came_from = [confirmed(fleet, host) for host in STAGING]
     for identity, state in transactions.states(scope(fleet, PROD).environment).items():
         record = transactions.load(scope(fleet, PROD).environment, identity).record
@@ -109,4 +112,5 @@ def at_once(fleet: Fleet, seed: int) -> list[str]:
 def test_of_promotions_at_once_one_is_first_and_nothing_unconfirmed_goes_on(path):
     ends = [at_once(path, seed) for seed in SEEDS]
     counted = {word: sum(end.count(word) for end in ends) for word in sorted({word for end in ends for word in end})}
-    guarantees.tell("F18", len(ends), len(ends), f"three at once, {json.dumps(counted)}")
+    nobody = sum(end[:2] == BOTH_REFUSED for end in ends)
+    guarantees.tell("F18", len(ends), len(ends), f"three at once, {json.dumps(counted)}; both refused: {nobody}")

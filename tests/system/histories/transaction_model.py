@@ -126,6 +126,7 @@ class Host:
             "head": journal.head(self.journal),
             "transaction": {"id": opened[0], "state": found.state, "actor": "test", "age": 0.0,
                             "decision": found.decision} if found else None,
+            "staged": [name for name, state in self.states().items() if state == transaction.STAGED],
             "history": [{"release": one["to"], "transaction": one["transaction"]} for one in confirmed],
             "holds": dict(self.holds),
             "removed": {},
@@ -158,6 +159,8 @@ class Host:
         yield from self._settle(run)
         self._check_no_open()
         _check(identity not in self.transactions, "it was staged before")
+        for other, state in self.states().items():
+            _check(state != transaction.STAGED or other in request["stage"]["seen"], "another was staged since")
         self._check_base(part)
         if record["bundle"] in self.holds:
             _check(request["stage"]["lift_hold"], "it is on hold")
@@ -545,17 +548,19 @@ def _deploy(wish: Wish, observed: Mapping[str, Any], settled: Mapping[str, Answe
     unchanged = {host: {"outcome": transaction.UNCHANGED} for host in HOSTS}
     if plan.unchanged(record):
         return _told(wish, {**unchanged, **{host: found for host, found in settled.items() if found}})
-    moved = yield from _move(wish, record, {host: answer["head"] for host, answer in observed.items()})
+    moved = yield from _move(wish, record, observed)
     still = {host: settled[host] for host in settled if host not in moved and settled[host]}
     return _told(wish, {**unchanged, **still, **moved})
 
 
-def _move(wish: Wish, record: Mapping[str, Any], heads: Mapping[str, Any]) -> Script:
+def _move(wish: Wish, record: Mapping[str, Any], observed: Mapping[str, Answer]) -> Script:
     moving = sorted(host for batch in record["batches"] for host in batch)
+    heads = {host: answer["head"] for host, answer in observed.items()}
     stage = {"plan": record, "lease": wish.lease, "heads": heads, "lift_hold": wish.lift_hold}
     common = {"transaction": wish.identity, "cause": {"reason": "the run failed", "verdict": False}}
     so_far: dict[str, Any] = {"steps": dict.fromkeys(moving, "staged"), "asked": {}, "heard": {}, "begun": 0}
-    answers = yield {host: {**common, "state": "staged", "stage": stage} for host in moving}
+    answers = yield {host: {**common, "state": "staged", "stage": {**stage, "seen": observed[host]["staged"]}}
+                     for host in moving}
     for phase, batch in _phases(record):
         so_far = progress.advance(record, so_far, answers, phase, batch)
         if phase in ("read", "again") and not so_far["steps"]:

@@ -204,12 +204,13 @@ class Host:
         )  # fmt: skip
         contents = {file.entry["sha256"]: file.read() for file in origin.files.values() if file.read}
         index = pack.header((digest, len(data)) for digest, data in contents.items())
+        observed = observation.observe(self.scope)
         return {
-            "plan": plan.plan({"here": observation.observe(self.scope)}, desired), "host": "here",
+            "plan": plan.plan({"here": observed}, desired), "host": "here",
             "bundle": origin.manifest, "manifest": manifest, "pack": None,
             "pack_bytes": base64.b64encode(index + b"".join(contents.values())).decode("ascii"), "services": names,
             "secrets": {"KEY": SECRET}, "actor": "test", "reason": "", "lift_hold": "a test", "lease": lease,
-            "probe": {"passes": 1, "spacing": 0.1}, "keep": keep, "heads": {},
+            "probe": {"passes": 1, "spacing": 0.1}, "keep": keep, "heads": {}, "seen": observed["staged"],
         }  # fmt: skip
 
     def identity(self) -> str:
