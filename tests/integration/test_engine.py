@@ -257,7 +257,7 @@ def test_the_ports_of_an_open_transaction_are_not_moved(moved):
 
 
 def test_of_two_runs_that_began_at_once_none_gives_up_what_the_other_staged(staged, tmp_path):
-    with pytest.raises(TetraError, match=f"transaction {IDENTITY} of test was staged here since this run looked") as said:
+    with pytest.raises(TetraError, match=f"{IDENTITY} of test was staged here since this run looked") as said:
         stage(staged, tmp_path / "acme", LATER, "TSM_COMMAND='sleep 601'\n", LEASE, seen=[])
     assert said.value.code == REFUSED
     assert transactions.states(staged.environment) == {IDENTITY: transaction.STAGED}

@@ -161,7 +161,12 @@ class Player:
             seen = self._at_rest()
             found = list(self._matching(event, before, seen, told))
             self.history[-1] += f" ({time.monotonic() - begun:.1f} s): {_shown(seen)}"
-            assert found, f"seed {self._seed}: {told} is not possible after\n" + "\n".join(self.history)
+            if not found:
+                possible = {_differing(end, seen) for host in self._possible
+                            for after, _answer in _after(host, event, before, seen["now"])
+                            for end in _ends(after, seen["now"])}  # fmt: skip
+                told_of = "\n".join([f"seed {self._seed}: {told} is not possible", *self.history, *sorted(possible)])
+                raise AssertionError(told_of)
             self._possible, self._seen = found, seen
 
     def _next(self) -> Event:
@@ -334,18 +339,26 @@ def _ends(host: model.Host, now: float) -> Iterator[model.Host]:
 
 
 def _same(host: model.Host, seen: Mapping[str, Any]) -> bool:
-    """Whether a host is what one sees; transactions that ended long ago may be forgotten."""
+    """Whether a host is what one sees."""
+    return not _differing(host, seen)
+
+
+def _differing(host: model.Host, seen: Mapping[str, Any]) -> str:
+    """What of a host is not what one sees; transactions that ended long ago may be forgotten."""
     there = seen["transactions"]
     states = {one: state for one, state in host.states().items()
               if one in there or transaction.TRANSITIONS[state]}
-    if states != {one: found["state"] for one, found in there.items()} or host.current != seen["current"]:
-        return False
-    if [[one.get("transaction"), one.get("outcome")] for one in host.journal] != seen["journal"]:
-        return False
-    beside = {one: (host.transactions[one].proven, host.transactions[one].decision is not None) for one in states}
-    return sorted(host.holds) == seen["holds"] and beside == {
-        one: (found["proven"], found["decided"]) for one, found in there.items()
-    }
+    pairs = {
+        "states": (states, {one: found["state"] for one, found in there.items()}),
+        "current": (host.current, seen["current"]),
+        "journal": ([[one.get("transaction"), one.get("outcome")] for one in host.journal], seen["journal"]),
+        "holds": (sorted(host.holds), seen["holds"]),
+        "proven": ({one: host.transactions[one].proven for one in states},
+                   {one: found["proven"] for one, found in there.items()}),
+        "decided": ({one: host.transactions[one].decision is not None for one in states},
+                    {one: found["decided"] for one, found in there.items()}),
+    }  # fmt: skip
+    return "; ".join(f"{what}: {one} is not {other}" for what, (one, other) in pairs.items() if one != other)
 
 
 def _says(answer: model.Answer | None, told: Mapping[str, Any] | None, event: Event) -> bool:
