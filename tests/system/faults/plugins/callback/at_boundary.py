@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from pathlib import Path
 
 from ansible.plugins.callback import CallbackBase
@@ -36,6 +37,8 @@ def _signal(number: int) -> None:
         os.killpg(0, number)
     else:
         os.kill(os.getpid(), number)
+        # Python handles it a little later, and where it is then an interrupt may be lost.
+        time.sleep(0.2)
 
 
 class CallbackModule(CallbackBase):
