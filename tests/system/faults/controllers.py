@@ -92,6 +92,17 @@ class Controller:
         found = json.loads(self.result.read_text()) if self.result.exists() else {}
         return Run(code, self._said.read(), found)
 
+    def wait_or_end(self, seconds: float = 30) -> Run:
+        """Wait until it ends, and end it where it does not.
+
+        Ansible may wait for ever then, for the lock of a queue that a worker had when the interrupt ended it.
+        """
+        try:
+            return self.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self.end()
+            return self.wait()
+
     def wait_until_stopped(self) -> None:
         """Wait until it stands still at its boundary."""
         assert wait_for(lambda: processes.stopped(self.process.pid) or self.process.poll() is not None)

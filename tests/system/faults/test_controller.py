@@ -111,7 +111,7 @@ def interrupted(
     slow = [{"host": hosts[-1], "state": "confirmed", "what": "slow", "seconds": 1}]
     rules = slow if boundary.where == "within" and len(hosts) > 1 else []
     controller = Controller(fleet, playbook, boundary, number, rules, **VARIABLES[playbook])
-    run = controller.wait()
+    run = controller.wait_or_end() if number == signal.SIGINT else controller.wait()
     fleet.lease(PATIENCE)
     assert controller.boundaries()[-1] == boundary, (case, run.output)
     assert run.code != 0, case
