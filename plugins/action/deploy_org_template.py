@@ -10,17 +10,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ansible.utils.display import Display
-from ansible_collections.tetra.platform.plugins.module_utils.model import policy, table, transaction
-from ansible_collections.tetra.platform.plugins.module_utils.model.errors import (
-    ERROR,
-    REFUSED,
-    TetraError,
-    raise_on_errors,
-)
-from ansible_collections.tetra.platform.plugins.plugin_utils import org_template, questions, run, validation
+from ansible_collections.tetra.platform.plugins.module_utils.model import table, transaction
+from ansible_collections.tetra.platform.plugins.module_utils.model.errors import TetraError
+from ansible_collections.tetra.platform.plugins.plugin_utils import org_template, questions, run
 from ansible_collections.tetra.platform.plugins.plugin_utils.controller import ControllerAction
-
-_ANY_ENVIRONMENT = {"dev": policy.Environment("dev", "dev")}
 
 
 class ActionModule(ControllerAction):
@@ -29,7 +22,7 @@ class ActionModule(ControllerAction):
     def work(self, task_vars: dict) -> dict:
         """The new organization; see the documentation of the module."""
         org = self.org(task_vars)
-        place = self._place(org, task_vars)
+        place = self.free_place(org, task_vars)
         name = str(self.variable("tetra_org_template", task_vars, "") or "simple")
         given = self.variable("tetra_answers", task_vars, {}) or {}
         if not isinstance(given, Mapping):
@@ -46,21 +39,6 @@ class ActionModule(ControllerAction):
             answers=answers, files=sorted(files), diff=_diff(files),
         )  # fmt: skip
 
-    def _place(self, org: str, task_vars: dict) -> Path:
-        """Where the organization will be.
-
-        :raises TetraError: when there is one of that name.
-        """
-        try:
-            there = self.org_directory(org, task_vars)
-        except TetraError:
-            there = ""
-        place = Path(str(self.variable("tetra_orgs_dir", task_vars, "") or "orgs")).absolute() / org
-        if there or os.path.lexists(place):
-            raise TetraError(f"organization {org} is there already: {there or place}", hint="choose another name, or "
-                             "remove it first", code=REFUSED)
-        return place
-
     def _make(self, org: str, files: dict, place: Path, task_vars: dict) -> None:
         """Write the files beside their place, look whether they are an organization that is valid, and move them."""
         beside = None if self._task.check_mode else place.parent
@@ -69,17 +47,12 @@ class ActionModule(ControllerAction):
                 beside.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(prefix=".new-", dir=beside) as made:
                 org_template.write(files, Path(made, org))
-                self._validate(Path(made, org), org, task_vars)
+                self.check_valid(Path(made, org), org, task_vars)
                 if beside:
                     os.rename(Path(made, org), place)
         except OSError as error:
             raise TetraError(f"{place} cannot be written: {error.strerror}", hint="set tetra_orgs_dir to a folder that "
                              "you may write to") from error
-
-    def _validate(self, folder: Path, org: str, task_vars: dict) -> None:
-        found = validation.validate(os.fspath(folder), org, self.environments(task_vars) or _ANY_ENVIRONMENT, {})
-        errors = {str(one): one for findings in found.values() for one in findings if one.severity == ERROR}
-        raise_on_errors(list(errors.values()))
 
 
 def _diff(files: dict[str, tuple[bytes, bool]]) -> list[dict]:

@@ -35,6 +35,10 @@ class ActionModule(ControllerAction):
         self._check_limit(every, task_vars)
         org = self.org(task_vars)
         directory = self._directory(action, origin, org, task_vars)
+        if action == "restore":
+            self.free_place(org, task_vars)
+        if action == "pull":
+            _read(org, directory)
         if action == "push":
             _check_source(org, directory, target, policy.aliases(environments))
         return {
@@ -106,7 +110,7 @@ class ActionModule(ControllerAction):
 
     def _directory(self, action: str, origin, org: str, task_vars: dict) -> str | None:
         """Where the organization is. To look for drift without it is possible: only what is pending is not known."""
-        if action == "push":
+        if action in ("push", "pull"):
             return self.org_directory(org, task_vars)
         if action == "drift" and origin is None:
             with contextlib.suppress(TetraError):
@@ -160,11 +164,15 @@ class ActionModule(ControllerAction):
 
 def _check_source(org: str, directory: str, target: policy.Environment, aliases: dict) -> None:
     """Read the organization now, so that what is wrong with it is said before any host is asked."""
+    bundle.services(_read(org, directory), target.name, aliases, target.protected)
+
+
+def _read(org: str, directory: str) -> source.Source:
     origin = source.read(Path(directory))
     if origin.org.name != org:
         raise TetraError(f"{directory}/org.toml names the organization {origin.org.name}, not {org}",
                          hint="ask for that name, or correct `name`")
-    bundle.services(origin, target.name, aliases, target.protected)
+    return origin
 
 
 def _environment(environments: dict, name: str) -> policy.Environment:

@@ -21,7 +21,9 @@ options:
     description: What is to be done.
     type: str
     required: true
-    choices: [push, promote, rollback, status, history, diff, drift, health, logs, ports, resume, abort, remove_host]
+    choices:
+      [push, promote, rollback, status, history, diff, drift, health, logs, ports, resume, abort, remove_host, pull,
+       restore]
 extends_documentation_fragment:
   - tetra.platform.common.controller
 author:
@@ -62,7 +64,7 @@ def main() -> None:
     """Tell that the work is done by the action plugin of the same name."""
     actions = [
         "push", "promote", "rollback", "status", "history", "diff", "drift", "health", "logs", "ports", "resume",
-        "abort", "remove_host",
+        "abort", "remove_host", "pull", "restore",
     ]  # fmt: skip
     bridge.refuse_on_host("deploy_request", {"action": {"type": "str", "required": True, "choices": actions}})
 

@@ -32,6 +32,8 @@ from ansible_collections.tetra.platform.plugins.plugin_utils.forms import (
 _MEMORY = 256 * 1024 * 1024
 _MUCH_MEMORY = 1024 * 1024 * 1024
 _LONG = ("deploy_pack", "journal_info")
+_LITTLE_MEMORY = 96 * 1024 * 1024
+_SHORT = ("deploy_blobs", "deploy_edits")
 
 _HINT = "look at the host: its agent or its connection is not what playbooks/prepare.yml put there"
 
@@ -134,10 +136,22 @@ _OBSERVED = {
     "current_secrets": Named(_HEX),
     "manifests": Named(_MANIFEST),
 }
+_EDITED = {
+    "path": str, "data": OrNone(str), "before": OrNone(str), "entry": OrNone({
+        "type": OneOf(("file", "link")), "sha256": Maybe(_DIGEST), "size": Maybe(int), "executable": Maybe(bool),
+        "target": Maybe(str),
+    }),
+}  # fmt: skip
 _REGISTRY_ROWS = {"ranges": Named(LINE), "reserved": Named([int]), "findings": [_FINDING]}
 
 OPERATIONS: Mapping[str, Mapping[str, Any]] = {
     "agent": {"changes": [LINE]},
+    "deploy_blobs": {"data": str},
+    "deploy_edits": {
+        "epoch": int, "current": _DIGEST, "bundle": _DIGEST, "removed": Named(_REMOVED), "manifest": _MANIFEST,
+        "earlier": Named([_HEX]), "files": [_EDITED], "settings": Named(Named(str), _NAME),
+        "stopped": Named(bool, _NAME), "left": [{"what": LINE, "why": LINE}],
+    },
     "deploy_pack": {
         "manifest": _MANIFEST, "release": Maybe(_MANIFEST), "pack": str,
     },
@@ -178,6 +192,8 @@ def memory(operation: str) -> int:
     Those that bring a bundle or a journal along are long. A connection of Ansible takes time with the square of what
     comes, so a host that sends without end is left the sooner the less this is.
     """
+    if operation in _SHORT:
+        return _LITTLE_MEMORY
     return _MUCH_MEMORY if operation in _LONG else _MEMORY
 
 

@@ -73,6 +73,12 @@ def environment_values(source: Source, env: str, aliases: Mapping[str, str] = po
     return dataclasses.replace(reader.result(), folders=tuple(folders))
 
 
+def own_path(source: Source, env: str, aliases: Mapping[str, str] = policy.ALIASES) -> str:
+    """The file with the values of an environment alone, whether it is there or not."""
+    found = [_path(name) for name in _names(env, aliases) if _path(name) in source.files]
+    return found[0] if found else _path(env)
+
+
 def folders_of_all(source: Source, aliases: Mapping[str, str] = policy.ALIASES) -> set[str]:
     """The names that a folder of files of some environment may have, as far as an organization knows environments."""
     return {*map(_stem, source.paths("environments")), *aliases, *aliases.values()} - {BASE}

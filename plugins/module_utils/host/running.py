@@ -102,6 +102,22 @@ def launch_record(scope: Scope, service: str) -> dict[str, Any]:
     return durable.read_record(launch_path(scope, service), _LAUNCH_FORMAT, _ANEW)
 
 
+def script(scope: Scope, service: str, record: Mapping[str, Any]) -> str:
+    """What :func:`script_path` holds for a launch record, without its seal."""
+    return launch_script.text(record, scope.supervisor.starts(scope.unit(service)))
+
+
+def expected_launch(scope: Scope, release: str, service: str) -> dict[str, Any]:
+    """The launch record of a service as it was made when it was started under a release.
+
+    :raises TetraError: when the release is gone, or has no such service.
+    """
+    manifest = store.manifest(scope.environment, release)
+    if service not in manifest["services"]:
+        raise TetraError(f"release {release[:12]} has no service {service}", code=REFUSED)
+    return launch_file(scope, release, manifest, service, store.private(scope.environment, release)["secrets"])
+
+
 def seal_of(record: Mapping[str, Any]) -> str:
     """What a launch record has as its ``seal`` unless somebody edited it."""
     return canonical.digest({key: value for key, value in record.items() if key != "seal"})
@@ -182,11 +198,10 @@ def start(scope: Scope, services: Iterable[str]) -> None:
 
 def _levels(scope: Scope, records: Mapping[str, Mapping[str, Any]]) -> list[list[UnitSpec]]:
     """What the supervisor is to start, level by level; the scripts that it needs for that are written."""
-    starts = {name: scope.supervisor.starts(scope.unit(name)) for name in records}
-    scripts = {name: launch_script.text(records[name], starts[name]) for name in records}
+    scripts = {name: script(scope, name, record) for name, record in records.items()}
     _write(scope, {script_path(scope, name): seal.sealed(text) for name, text in scripts.items()})
     depends = {name: record["depends"] for name, record in records.items()}
-    return [[_unit_spec(scope, name, records[name]) for name in level] for level in plan.levels(records, depends)]
+    return [[unit_spec(scope, name, records[name]) for name in level] for level in plan.levels(records, depends)]
 
 
 def _write(scope: Scope, texts: Mapping[str, str]) -> None:
@@ -199,7 +214,8 @@ def _write(scope: Scope, texts: Mapping[str, str]) -> None:
     durable.sync_folder(scope.environment.run)
 
 
-def _unit_spec(scope: Scope, name: str, record: Mapping[str, Any]) -> UnitSpec:
+def unit_spec(scope: Scope, name: str, record: Mapping[str, Any]) -> UnitSpec:
+    """What a supervisor is told of a service, from its launch record."""
     # What an agent that knew no systemd has written lacks the limits.
     limits = record.get("limits") or {}
     return UnitSpec(

@@ -152,6 +152,29 @@ def pack_of(environment: Environment, digests: Iterable[str]) -> bytes:
     return stream.getvalue()
 
 
+def blob(environment: Environment, digest: str) -> bytes:
+    """The content of a blob.
+
+    :raises TetraError: code ``refused`` for one that is not here or was changed.
+    """
+    stream = io.BytesIO()
+    _copy_blob(environment, digest, stream)
+    return stream.getvalue()
+
+
+def part(environment: Environment, digest: str, offset: int, length: int) -> bytes:
+    """Some bytes of a blob, which whoever puts them together verifies.
+
+    :raises TetraError: code ``refused`` for one that is not here.
+    """
+    path = _blob(environment, digest)
+    if _size(path) is None:
+        raise TetraError(f"blob {digest} is not on this host", hint=_AGAIN, code=REFUSED)
+    with open(os.open(path, _READ), "rb") as file:
+        file.seek(offset)
+        return file.read(length)
+
+
 def _copy_blob(environment: Environment, digest: str, sink: BinaryIO | None) -> None:
     """Copy a blob somewhere, or only read it.
 
@@ -184,6 +207,11 @@ def bundle(environment: Environment, digest: str) -> dict[str, Any]:
     :raises TetraError: code ``refused`` when it is not, or was changed.
     """
     return _read_manifest(environment.bundles, digest)
+
+
+def bundle_digests(environment: Environment) -> list[str]:
+    """The digests of the bundles whose manifests are here, whole or not."""
+    return _records(environment.bundles)
 
 
 def add_release(environment: Environment, manifest: Mapping[str, Any], aside: str) -> None:

@@ -20,6 +20,8 @@ FORMAT = 1
 MAX_HEADER = 4 * 1024 * 1024
 MAX_BLOB = 64 * 1024 * 1024
 MAX_TOTAL = 8 * 1024**3
+MAX_PART = 4 * 1024 * 1024
+"""How many bytes of blobs a host sends in one answer to a controller that keeps them on its disk."""
 
 FOLDER = "/tmp"
 """Where a pack waits on a host until it is taken."""

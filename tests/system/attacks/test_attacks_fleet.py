@@ -28,6 +28,7 @@ from ansible_collections.tetra.platform.plugins.action import (
     deploy_logs,
     deploy_plan,
     deploy_ports,
+    deploy_pull,
     deploy_recovery,
     deploy_status,
 )
@@ -195,6 +196,19 @@ def test_nothing_is_promoted_to_a_fleet_of_which_one_host_lies(odd):
 # What somebody may put in the place of any part of an answer.
 POISON = [None, True, -1, 0, 2**70, 1.5, "", "x", "../../etc", ODD, "\ud800", "a" * 64, [], {}, [None], {"a": 1}, [[]],
           "0" * 64, {"var": 1}, "2026", "{{ x }}"]
+EDITED = {
+    "files": [
+        {"path": "files/api/server.py", "entry": {"type": "file", "sha256": "a" * 64, "size": 3, "executable": True},
+         "data": "YWJj", "before": None},
+        {"path": "templates/report.ini", "entry": {"type": "file", "sha256": "a" * 64, "size": 3, "executable": False},
+         "data": "YWJj", "before": "YWI="},
+        {"path": "files/api/link", "entry": {"type": "link", "target": "server.py"}, "data": None, "before": None},
+        {"path": "files/site/server.py", "entry": None, "data": None, "before": None},
+    ],
+    "settings": {"api": {"TSM_MEMORY_LIMIT": "64M", "LEVEL": "debug"}}, "stopped": {"site": True, "worker": False},
+    "left": [{"what": "unit of api", "why": "Nice=3"}],
+}  # fmt: skip
+INVENTORY = {"groups": {"staging": [HONEST, LIAR]}, "tetra_environments": {"dev": {}, "staging": {}}}
 NAMES = ["x", "../x", ODD, "a" * 64, "add_host"]
 # Operation to the variable that its answer is registered as, and to the actions that read it, each with what it is for.
 READERS: Mapping[str, tuple[str, list]] = {
@@ -207,6 +221,7 @@ READERS: Mapping[str, tuple[str, list]] = {
     "health_check": ("health_checked", [(deploy_health, "health")]),
     "port_registry_info": ("tetra_ports", [(deploy_ports, "ports")]),
     "deploy_pack": ("tetra_pack", [(deploy_plan, "promote"), (deploy_plan, "resume")]),
+    "deploy_edits": ("tetra_edits", [(deploy_pull, "pull")]),
 }  # fmt: skip
 
 
@@ -262,7 +277,8 @@ def registered(true: Mapping[str, Mapping[str, dict]], host: str, secrets: dict)
     """The variables of an honest host after every question was put to it."""
     found = {variable: copy.deepcopy(true[operation][host]) for operation, (variable, _readers) in READERS.items()}
     source = {"tetra_source_observed": copy.deepcopy(true["release_info"][host])}
-    return {"group_names": ["staging"], "tetra_secrets": secrets, **found, **source}
+    fetched = {"tetra_blobs": {"folder": "/nowhere"}}
+    return {"group_names": ["staging"], "tetra_secrets": secrets, **found, **source, **fetched}
 
 
 def test_answers_that_are_nearly_true_are_refused_or_understood(odd, monkeypatch):
@@ -272,6 +288,7 @@ def test_answers_that_are_nearly_true_are_refused_or_understood(odd, monkeypatch
             "deploy_pack": {"rendered": True}}
     true = {operation: {host: ask(odd, host, operation, **more.get(operation, {})) for host in ("dev-1", HONEST, LIAR)}
             for operation in READERS}
+    true["deploy_edits"][LIAR] |= EDITED
     chance, counted, wrong = random.Random(SEED), collections.Counter(), []
     for number in range(ANSWERS):
         operation = chance.choice(list(READERS))
@@ -287,12 +304,13 @@ def test_answers_that_are_nearly_true_are_refused_or_understood(odd, monkeypatch
         if operation == "release_info":
             variables[host]["tetra_source_observed"] = lie
         for module, what in READERS[operation][1]:
-            origin = {"promote": "dev-1", "resume": LIAR if operation == "deploy_pack" else HONEST}.get(what, "")
+            origin = {"promote": "dev-1", "resume": LIAR if operation == "deploy_pack" else HONEST,
+                      "pull": LIAR}.get(what, "")
             phase = "origin" if what == "resume" else "settle"
             arguments = {"request": request(what), "origin": origin, "phase": phase, "lines": 20}
             said.clear()
             try:
-                canonical.dumps(action(module, arguments).work({"hostvars": variables}))
+                canonical.dumps(action(module, arguments).work({"hostvars": variables, **INVENTORY}))
                 counted["understood"] += 1
             except TetraError:
                 counted["refused"] += 1

@@ -47,10 +47,18 @@ def _preparation() -> ModuleType:
     return preparation
 
 
+def _sources() -> ModuleType:
+    from . import sources
+
+    return sources
+
+
 # Each has the function of its name. Only the module of the one that is asked for is loaded: the others cost a call more
 # than what it does.
 OPERATIONS: Mapping[str, Callable[[], ModuleType]] = {
     "agent": _preparation,
+    "deploy_blobs": _sources,
+    "deploy_edits": _sources,
     "deploy_pack": _deployment,
     "environment_host": _deployment,
     "health_check": _health,

@@ -178,6 +178,10 @@ class Supervisor(abc.ABC):
         """Paths of what was done by hand to the definitions of units, which :meth:`replace` writes anew; by unit."""
         return {}
 
+    def unit_text(self, spec: UnitSpec) -> str:
+        """What :meth:`replace` writes as the definition of a unit, where somebody may edit it; else nothing."""
+        return ""
+
     def unmanaged(self, owner: str, defined: Iterable[str]) -> list[str]:
         """Units that say they are ours and that nobody here has defined.
 

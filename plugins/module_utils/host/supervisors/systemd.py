@@ -186,6 +186,10 @@ class Systemd(Supervisor):
         found = {unit: [*self._not_whole(unit), *self._drop_ins(unit)] for unit in defined}
         return {unit: paths for unit, paths in found.items() if paths}
 
+    def unit_text(self, spec: UnitSpec) -> str:
+        """The unit of a service."""
+        return unit_files.service(spec, self._home.root)
+
     def unmanaged(self, owner: str, defined: Iterable[str]) -> list[str]:
         """Units with our marks, in the folder that is ours to write."""
         others = set(self._own()).difference(defined)
