@@ -32,7 +32,7 @@ from ansible_collections.tetra.platform.plugins.plugin_utils.forms import (
 _MEMORY = 256 * 1024 * 1024
 _MUCH_MEMORY = 1024 * 1024 * 1024
 _LONG = ("deploy_pack", "journal_info")
-_LITTLE_MEMORY = 96 * 1024 * 1024
+_LITTLE_MEMORY = 64 * 1024 * 1024
 _SHORT = ("deploy_blobs", "deploy_edits")
 
 _HINT = "look at the host: its agent or its connection is not what playbooks/prepare.yml put there"

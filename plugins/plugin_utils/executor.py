@@ -29,6 +29,7 @@ class HostAction(ActionBase):  # type: ignore[misc]  # ansible-core has no type 
     """An action whose work is an operation on the host; subclasses name it and may shape the request."""
 
     operation = ""
+    _limit = memory.Limit(None)
     _supports_check_mode = True
     _supports_async = False
 
@@ -44,7 +45,7 @@ class HostAction(ActionBase):  # type: ignore[misc]  # ansible-core has no type 
         self._notice_silence()
         most = answers.memory(self.operation)
         try:
-            with memory.limited(most):
+            with memory.limited(most) as self._limit:
                 return self.ask(self.operation, request, task_vars)
         except MemoryError:
             return self.lost(f"what the host sent takes more than {most >> 20} MiB of memory")
@@ -88,11 +89,12 @@ class HostAction(ActionBase):  # type: ignore[misc]  # ansible-core has no type 
         output = raw["stdout"].strip()
         if output == _NO_AGENT:
             return None
-        try:
-            answer = answers.decode(output[output.rfind("\n") + 1:])
-        except ValueError:
-            return self.lost(f"no answer came (exit code {raw['rc']}): {raw['stderr'].strip()[-500:]}")
-        return self._checked(operation, answer)
+        with self._limit.at_once():
+            try:
+                answer = answers.decode(output[output.rfind("\n") + 1:])
+            except ValueError:
+                return self.lost(f"no answer came (exit code {raw['rc']}): {raw['stderr'].strip()[-500:]}")
+            return self._checked(operation, answer)
 
     def _checked(self, operation: str, answer: object) -> dict[str, Any]:
         """The answer of an agent, as a result of Ansible; nothing but what the operation tells is left of it."""

@@ -15,7 +15,7 @@ import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from ansible_collections.tetra.platform.plugins.module_utils.model import canonical, listing, release
+from ansible_collections.tetra.platform.plugins.module_utils.model import canonical, listing, release, values
 from ansible_collections.tetra.platform.plugins.module_utils.model.errors import REFUSED, TetraError
 from ansible_collections.tetra.platform.plugins.module_utils.model.toml_edit import Editor
 from ansible_collections.tetra.platform.plugins.plugin_utils import merge, overlay, toml_file
@@ -146,7 +146,8 @@ def edits_of_settings(
     hosts: dict[str, list[str]] = {}
     left: list[Left] = []
     for host, answer in sorted(answers.items()):
-        settings = {name: dict(keys) for name, keys in answer["settings"].items()}
+        settings, odd = _settings(host, answer["settings"])
+        left += odd
         for name in sorted(set(answer["stopped"]) & set(started)):
             settings.setdefault(name, {})[_AUTOSTART] = "false"
         left += [Left(host, f"service {name}", "it was stopped, but not with tsm: the next push starts it")
@@ -162,6 +163,19 @@ def edits_of_settings(
         except TetraError as error:
             left += [Left(name, path, error.message) for name in names]
     return edits, left
+
+
+def _settings(host: str, told: Mapping[str, Mapping[str, str]]) -> tuple[dict[str, dict[str, str]], list[Left]]:
+    """What a host tells of its services, without what is no key or no text of one line."""
+    settings: dict[str, dict[str, str]] = {}
+    left = []
+    for service, keys in told.items():
+        for key, value in keys.items():
+            if values.VARIABLE.fullmatch(key) and value.isprintable() and len(value) <= _MOST_TEXT:
+                settings.setdefault(service, {})[key] = value
+            else:
+                left.append(Left(host, f"service {service}", "it has a variable that no file can hold"))
+    return settings, left
 
 
 def _edit(record: Mapping[str, Any], bundle: Source, templates: Mapping[str, str]) -> Edit:

@@ -124,6 +124,8 @@ def confirm(scope: Scope, identity: str) -> dict[str, Any]:
         moved = _moved(scope, found) if standing.state == transaction.PROBING else ""
         if transaction.may_confirm(standing) and not moved:
             _check_journal(scope, identity)
+            # What the journal will say has to be readable while the host can still go back.
+            transactions.decision(scope.environment, identity)
             transactions.move(scope.environment, identity, transaction.PROBING, transaction.CONFIRMED)
         found = transactions.load(scope.environment, identity)
         # One that comes twice, or late, finds it done; what it would do could hit a transaction that came since.
@@ -483,6 +485,15 @@ def _give_up_ports(scope: Scope, record: Mapping[str, Any]) -> None:
         reservations.settle(scope, gone)
 
 
+def _decided(scope: Scope, identity: str) -> list[str]:
+    """The hosts that a decision was made for. One that cannot be read must not keep a host from what comes next."""
+    try:
+        decision = transactions.decision(scope.environment, identity) or {}
+    except TetraError:
+        return []
+    return list(decision.get("hosts", []))
+
+
 def retain(scope: Scope, keep: int, coming: Mapping[str, Any] | None = None) -> None:
     """Remove releases that nobody can go back to: all but the newest confirmed ones and what a process still uses.
 
@@ -494,6 +505,9 @@ def retain(scope: Scope, keep: int, coming: Mapping[str, Any] | None = None) -> 
             confirmed.append(record["to"])
     keep_releases = set(confirmed[:keep]) | {store.current(scope.environment)}
     keep_releases |= {running.started_with(scope, name)["release"] for name in scope.environment.services()}
+    # A confirmation may be finished late, when the next release is staged already.
+    waiting = transactions.in_states(scope.environment, (transaction.STAGED, *transaction.OPEN))
+    keep_releases |= {found.record["to"] for found in waiting}
     bundles: set[str] = set()
     blobs: set[str] = set()
     if coming:
@@ -557,7 +571,6 @@ def _end(scope: Scope, found: Transaction, state: str, cause: Cause) -> None:
 
 def _journal(scope: Scope, found: Transaction, state: str, cause: Cause) -> None:
     record = found.record
-    decided = transactions.decision(scope.environment, found.identity) or {}
     if _is_written(scope, found.identity):
         return
     _check_journal(scope, found.identity)
@@ -578,7 +591,7 @@ def _journal(scope: Scope, found: Transaction, state: str, cause: Cause) -> None
             "plan": record["plan_id"],
             "heads": record["heads"],
             # Who is to have such a record, too.
-            "hosts": decided.get("hosts", []) if state == transaction.CONFIRMED else [],
+            "hosts": _decided(scope, found.identity) if state == transaction.CONFIRMED else [],
             "time": now(),
             "seconds": round(transactions.age(scope.environment, found), 1),
         },

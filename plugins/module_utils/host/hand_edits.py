@@ -21,7 +21,7 @@ from . import durable, running, store
 from .scope import Scope
 
 MOST_FILES = 1000
-MOST_BYTES = 8 * 1024 * 1024
+MOST_BYTES = 4 * 1024 * 1024
 """How many files, and bytes of them, one answer holds; what is more is told of."""
 
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC

@@ -373,5 +373,5 @@ def assert_is_told(host: Single, path: Path, error: Error) -> None:
     """The error names the file, or says what its absence means, and what to do."""
     assert error["code"] in (transaction.REFUSED, transaction.INVALID), error
     assert error["hint"], error
-    absence = ("the base moved", f"{host.root} was never prepared")
+    absence = ("the base moved", f"{host.root} was never prepared", "this host knows no transaction")
     assert os.fspath(path) in error["message"] or error["message"].startswith(absence), error
