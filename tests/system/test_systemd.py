@@ -104,6 +104,20 @@ def test_one_that_crashes_again_and_again_is_given_up_after_exactly_so_many_rest
         assert shown(host, "steady", "ActiveState")["ActiveState"] == "active"
 
 
+def test_one_that_was_about_to_be_given_up_begins_anew_when_it_is_started_on_purpose(host):
+    name = unit(host, "steady")
+    folder = f"/etc/systemd/system/{name}.service.d"
+    host.run(f"mkdir {folder} && printf '[Service]\\nRestartSec=60\\n' > {folder}/slow.conf && systemctl daemon-reload")
+    host.run(f"kill -9 {shown(host, 'steady', 'MainPID')['MainPID']}")
+    wait_for(lambda: shown(host, "steady", "SubState")["SubState"] == "auto-restart")
+    # It would be the last restart. One that is stopped between two leaves its folder behind.
+    host.run(f"read -r now rest < /proc/uptime; echo \"3 ${{now%.*}}\" > /run/{name}/starts")
+    before = starts(host, "steady")
+    host.run("tsm restart steady")
+    wait_for(lambda: starts(host, "steady") == before + 1)
+    assert shown(host, "steady", "ActiveState", "NRestarts") == {"ActiveState": "active", "NRestarts": "0"}
+
+
 def test_one_that_a_person_stopped_stays_stopped_over_a_restart_and_a_push(servers, lab, dev):
     dev.run("tsm stop steady")
     assert shown(dev, "steady", "ActiveState")["ActiveState"] == "inactive"

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import time
@@ -128,8 +129,16 @@ class Systemd(Supervisor):
             self._systemctl("daemon-reload", [], bare=True)
             self._unread.clear()
         self._reset([unit for unit in texts if unit not in units])
+        self._forget_starts(texts)
         for level in levels:
             self._start([spec.unit for spec in level], "restart" if units else "start")
+
+    def _forget_starts(self, units: Iterable[str]) -> None:
+        """Have units begin anew: a folder that is kept over restarts stays, too, when a unit is stopped between two."""
+        for unit in units:
+            # What a service has put there is its own; a folder only keeps it from being restarted.
+            with contextlib.suppress(OSError):
+                os.unlink(self.starts(unit))
 
     def sweep(self, age: float) -> None:
         """Look also where the links are that start units."""
