@@ -264,7 +264,9 @@ def sweep(folder: str, age: float = 0.0) -> None:
     for name in os.listdir(folder):
         path = os.path.join(folder, name)
         if name.startswith(TEMPORARY) and (not age or _written(path) < limit):
-            _unlink_all(path)
+            # A deadman signs without the lock, and may be done with it just now.
+            with contextlib.suppress(FileNotFoundError):
+                _unlink_all(path)
 
 
 def _written(path: str) -> float:

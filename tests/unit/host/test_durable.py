@@ -537,3 +537,19 @@ def test_no_descriptor_is_left_open(path, call):
     with durable.lock(f"{path}.lock", 0):
         pass
     assert os.listdir("/proc/self/fd") == before
+
+
+def test_what_is_finished_while_a_folder_is_swept_is_no_trouble(tmp_path, monkeypatch):
+    path = os.fspath(tmp_path / "signed")
+    listed = os.listdir
+
+    def then_finished(folder: str) -> list[str]:
+        names = listed(folder)
+        for name in names:
+            os.rename(os.path.join(folder, name), path)
+        return names
+
+    (tmp_path / f"{durable.TEMPORARY}half").write_text("x")
+    monkeypatch.setattr(os, "listdir", then_finished)
+    durable.sweep(os.fspath(tmp_path))
+    assert listed(tmp_path) == ["signed"]
