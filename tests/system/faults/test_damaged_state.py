@@ -81,7 +81,9 @@ def ask(host: Single, operation: str, **request: object) -> dict:
 
 
 def flipped(text: bytes) -> bytes:
-    """A text with another byte in its middle."""
+    """A text with another byte in its middle; where there was none, with one."""
+    if not text:
+        return b"x"
     place = len(text) // 2
     return text[:place] + bytes([text[place] ^ 4]) + text[place + 1 :]
 
