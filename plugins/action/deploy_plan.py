@@ -41,7 +41,7 @@ class ActionModule(ControllerAction):
         }
         shown = {
             "warnings": [forms.shown(str(finding)) for finding in goal.findings],
-            "diff": _diff(record, goal, answers) if self._task.diff else {},
+            "diff": _diff(record, goal, answers, request["release"] or "previous") if self._task.diff else {},
         }
         if plan.unchanged(record) or self._task.check_mode:
             return {**self._not_run(request, common, task_vars), **shown}
@@ -86,8 +86,11 @@ class ActionModule(ControllerAction):
         return {**result, "changed": not same}
 
 
-def _diff(record: dict, goal: planning.Goal, answers: Answers) -> list[dict]:
-    """The plan in full: what each host does, and for each release that runs now, how the new one differs from it."""
+def _diff(record: dict, goal: planning.Goal, answers: Answers, back: str) -> list[dict]:
+    """The plan in full: what each host does, and for each release that runs now, how the new one differs from it.
+
+    :param back: the word for the release that a rollback goes to.
+    """
     diffs = [{"before": _before(answers), "after": plan.summary(record),
               "before_header": "what the hosts run", "after_header": "what they would do"}]
     same: dict = {}
@@ -95,7 +98,7 @@ def _diff(record: dict, goal: planning.Goal, answers: Answers) -> list[dict]:
         same.setdefault(host["current"], []).append(name)
     for current, names in same.items():
         manifests = answers.observed[names[0]].get("manifests") or {}
-        before, after = release_text.describe(manifests.get("current"), goal.manifest or manifests.get("previous"))
+        before, after = release_text.describe(manifests.get("current"), goal.manifest or manifests.get(back))
         diffs.append({"before": before, "after": after,
                       "before_header": f"release {listing.short(current)} on {', '.join(names)}",
                       "after_header": f"release {listing.short(record['release'])}"})

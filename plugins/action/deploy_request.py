@@ -52,6 +52,7 @@ class ActionModule(ControllerAction):
             "source_hosts": source_hosts,
             "directory": directory,
             "manifests": self._manifests(action, origin, task_vars),
+            "release": self._release(action, task_vars),
             "removing": self._removing(action, hosts, task_vars),
             "resolve": self._resolve(action, task_vars),
             "transaction": run.new_transaction(),
@@ -74,7 +75,7 @@ class ActionModule(ControllerAction):
     def _manifests(self, action: str, origin, task_vars: dict) -> list[str]:
         """The releases of an environment that are to be shown in full."""
         if action != "diff":
-            return ["current", "previous"] if self._task.diff else []
+            return ["current", self._release(action, task_vars) or "previous"] if self._task.diff else []
         if origin:
             return ["current"]
         words = [str(self.variable(name, task_vars, default)).lower()
@@ -116,6 +117,14 @@ class ActionModule(ControllerAction):
             with contextlib.suppress(TetraError):
                 return self.org_directory(org, task_vars)
         return None
+
+    def _release(self, action: str, task_vars: dict) -> str:
+        """How the name of the release begins that a rollback goes to; empty for the one before."""
+        name = str(self.variable("tetra_release", task_vars, "") or "").lower() if action == "rollback" else ""
+        if name and not _RELEASE.fullmatch(name):
+            raise TetraError(f"tetra_release is {name!r}, which is no release", hint="write at least four digits of "
+                             "its name, which status.yml and history.yml show")
+        return name
 
     def _removing(self, action: str, hosts: list[str], task_vars: dict) -> str | None:
         if action != "remove_host":

@@ -20,6 +20,7 @@ from ansible_collections.tetra.platform.plugins.module_utils.model import (
     plan,
     recovery,
     release,
+    rollback,
     service,
 )
 from ansible_collections.tetra.platform.plugins.module_utils.model.errors import REFUSED, WARNING, Finding, TetraError
@@ -123,7 +124,7 @@ def _check_members(observed: Mapping[str, Mapping[str, Any]]) -> None:
 
 
 def _rollback(request: Mapping[str, Any], answers: Answers) -> Goal:
-    target = plan.rollback_target(answers.observed)
+    target = rollback.target(answers.observed, request["release"])
     summary = _agreed(answers.observed, target)
     return Goal(plan.Desired(
         org=request["org"],

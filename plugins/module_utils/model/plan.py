@@ -167,44 +167,6 @@ def _objections(observed: Mapping[str, Any], bundle: str) -> list[str]:
     return result
 
 
-def rollback_target(observed: Mapping[str, Mapping[str, Any]]) -> str:
-    """The release that an environment goes back to: the newest confirmed before the current that is not on hold.
-
-    Hosts must agree on it, or the environment would end mixed.
-
-    :raises TetraError: code ``refused`` when there is none, or when hosts disagree.
-    """
-    targets = {name: previous(host) for name, host in observed.items()}
-    distinct = set(targets.values())
-    if None in distinct:
-        where = ", ".join(sorted(name for name, target in targets.items() if target is None))
-        raise TetraError(
-            f"there is no confirmed release to go back to on {where}",
-            hint="push or promote a good bundle instead",
-            code=REFUSED,
-        )
-    if len(distinct) > 1:
-        text = ", ".join(f"{name}: {str(target)[:12]}" for name, target in sorted(targets.items()))
-        raise TetraError(
-            f"the hosts would go back to different releases ({text})",
-            hint="promote the bundle that all of them shall run",
-            code=REFUSED,
-        )
-    return str(distinct.pop())
-
-
-def previous(observed: Mapping[str, Any]) -> str | None:
-    """The release that one host would go back to, or None."""
-    releases = observed["releases"]
-    for entry in reversed(observed["history"]):
-        release: str = entry["release"]
-        if release == observed["current"] or release not in releases:
-            continue
-        if releases[release]["bundle"] not in observed["holds"]:
-            return release
-    return None
-
-
 def promotable(observed: Mapping[str, Mapping[str, Any]], env: str) -> str:
     """The bundle that the environment before runs and has confirmed on every one of its hosts.
 

@@ -20,6 +20,7 @@ from ansible_collections.tetra.platform.plugins.module_utils.model import (
     journal,
     plan,
     recovery,
+    rollback,
     transaction,
 )
 from ansible_collections.tetra.platform.plugins.module_utils.model.errors import REFUSED, TetraError
@@ -534,7 +535,7 @@ def _deploy(wish: Wish, observed: Mapping[str, Any], settled: Mapping[str, Answe
         release = recovery.target(observed)
         bundle = observed[recovery.origin(observed)]["releases"][release]["bundle"]
     elif wish.action == "rollback":
-        release = plan.rollback_target(observed)
+        release = rollback.target(observed)
         bundle = observed["a"]["releases"][release]["bundle"]
     else:
         bundle, release = wish.bundle, f"release of {wish.bundle}"

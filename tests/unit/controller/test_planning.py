@@ -42,6 +42,7 @@ def answers(**changes):
 def request(action="push", directory=None, source=None):
     return {
         "action": action, "org": "acme", "env": "dev", "source": source, "source_hosts": ["origin"] if source else [],
+        "release": "",
         "directory": os.fspath(directory) if directory else None, "aliases": {}, "protected": False,
         "port_range": "4000-4009", "fleet": {},
     }  # fmt: skip

@@ -120,28 +120,6 @@ def test_a_hold_and_an_open_transaction_are_refused(observed, told):
     assert "h1" in error.value.message
 
 
-@pytest.mark.parametrize(("observed", "target"), [
-    (host(), "r1"),
-    (host(current="r3", history=("r1", "r2", "r3")), "r2"),
-    (host(current="r3", history=("r1", "r2", "r3"), held=["r2"]), "r1"),
-    (host(current="r2", history=("r1", "r2", "r3", "r2"), held=["r3"]), "r1"),
-    (host(current="r1", history=("r1", "r2", "r1"), held=["r2"]), None),
-    (host(current="r1", history=("r1",)), None),
-    (host(releases={"r2"}), None),
-])  # fmt: skip
-def test_a_rollback_goes_to_the_newest_good_release_before(observed, target):
-    if target:
-        assert plan.rollback_target({"h1": observed}) == target
-    else:
-        with pytest.raises(TetraError, match="no confirmed release"):
-            plan.rollback_target({"h1": observed})
-
-
-def test_hosts_that_would_go_back_to_different_releases_are_refused():
-    with pytest.raises(TetraError, match="different releases"):
-        plan.rollback_target({"h1": host(), "h2": host(current="r3", history=("r1", "r2", "r3"))})
-
-
 def test_a_bundle_is_promoted_only_when_every_host_runs_it():
     assert plan.promotable({"h1": host(), "h2": host()}, "dev") == "b-r2"
     for observed in ({"h1": host(), "h2": host(current="r1")}, {"h1": host(current=None)}, {}):

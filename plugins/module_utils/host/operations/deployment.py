@@ -12,8 +12,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from ...model import plan
 from ...model import release as model_release
+from ...model import rollback
 from ...model.errors import REFUSED, TetraError
 from .. import engine, evidence, keys, membership, probing, processes, running, store
 from ..scope import Scope, open_scope
@@ -47,7 +47,7 @@ def _release_of(observed: Mapping[str, Any], word: str) -> str | None:
     if word == "current":
         return current
     if word == "previous":
-        return plan.previous(observed)
+        return rollback.previous(observed)
     found = [str(name) for name in observed["releases"] if name.startswith(word)]
     return found[0] if len(found) == 1 else None
 
