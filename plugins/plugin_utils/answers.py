@@ -97,7 +97,9 @@ _RELEASE = Where({
     "bundle": _DIGEST, "services": Named(_DIGEST, _NAME), "ports": _PORTS, "secrets": Named(str),
     "secrets_key": OrNone(str), "placed": [str],
 }, _release)  # fmt: skip
-_CONFIRMED = {"release": _DIGEST, "bundle": _DIGEST, "transaction": LINE, "action": LINE, "time": LINE}
+_CONFIRMED = {
+    "release": _DIGEST, "bundle": _DIGEST, "transaction": LINE, "action": LINE, "time": LINE, "actor": LINE,
+}  # fmt: skip
 _LAST = {
     "transaction": LINE, "action": LINE, "outcome": LINE, "actor": LINE, "time": LINE, "detail": LINE, "check": LINE,
     "bundle": OrNone(_DIGEST),

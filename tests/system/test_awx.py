@@ -97,6 +97,7 @@ JOBS = [
     Job("logs", "unchanged", STAGING),
     Job("history", "unchanged", STAGING),
     Job("drift", "unchanged", STAGING),
+    Job("overview", "unchanged", {}),
     Job("pull", "unchanged", STAGING),
     Job("accept", "invalid", {"tetra_pull_dir": "nowhere"}),
     Job("restore", "refused", STAGING),

@@ -220,12 +220,24 @@ def test_a_rollback_brings_back_a_removed_service_with_its_old_secret(promoted):
     status, body = promoted.ask("staging-1", 4280, "/")
     assert (status, "edited" in body) == (200, False)
     assert promoted.ask("staging-1", API, "/secret") == seen
-    again = promoted.play("rollback", tetra_env="staging")
-    assert again.outcome in ("applied", "refused")
-    if again.outcome == "applied":
-        assert promoted.status("staging")["staging-1"]["current"] != release
+    goes_to_a_named_release(promoted, real.result["release"], release)
     promoted.secrets = {"API_TOKEN": "first-token"}
     promoted.restore()
+
+
+def goes_to_a_named_release(fleet, held: str, gone: str) -> None:
+    """Go to a release that is on hold, once somebody says why, and not to one that a host cannot run any more."""
+    refused = fleet.play("rollback", tetra_env="staging", tetra_release=held[:12])
+    assert (refused.outcome, "is on hold" in refused.output) == ("refused", True), refused.output
+    wanted = {"tetra_env": "staging", "tetra_release": held[:12], "tetra_lift_hold": "it was not the release"}
+    preview, run = fleet.play("rollback", "--check", "--diff", **wanted), fleet.play("rollback", **wanted)
+    assert run.outcome == "applied", run.output
+    assert kept_plan(fleet, "staging-2", run) == canonical.dumps(preview.result["plan"])
+    assert "-service site: port main: 4280" in preview.output
+    (fleet.environment("staging-2") / "private" / f"{gone}.json").unlink()
+    refused = fleet.play("rollback", tetra_env="staging", tetra_release=gone[:12])
+    assert (refused.outcome, "needs is no longer on staging-2" in refused.output) == ("refused", True), refused.output
+    assert {host["current"] for host in fleet.status("staging").values()} == {held}
 
 
 @pytest.mark.parametrize(("playbook", "variables", "options", "told"), [

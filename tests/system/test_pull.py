@@ -92,6 +92,16 @@ def test_what_was_done_by_hand_is_named_proposed_accepted_and_pushed(servers, tm
     assert {key: everything(servers, *key) for key in others} == others
 
 
+def test_an_overview_tells_what_is_behind_and_how_environments_differ(servers):
+    shown = servers.play("overview", tetra_org="shop")
+    assert shown.outcome == "unchanged", shown.output
+    steps = {env: (own["step"], len(own["drifts"])) for env, own in shown.result["environments"].items()}
+    assert list(steps.items()) == [("dev", ("as its directory", 0)), ("staging", ("differs from dev", 0)),
+                                   ("prod", ("as staging", 0))]
+    assert shown.result["differences"]["services.api.TSM_MEMORY_LIMIT"] == {"dev": "64M", "staging": "", "prod": ""}
+    assert {own["actor"] for own in shown.result["environments"].values()} == {"root"}
+
+
 def test_a_directory_that_is_lost_is_made_anew_from_an_environment(servers, tmp_path):
     lost = {"tetra_org": "shop", "tetra_env": "dev", "tetra_orgs_dir": f"{tmp_path}"}
     restored = servers.play("restore", **lost)

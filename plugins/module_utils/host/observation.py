@@ -109,7 +109,7 @@ def _history(scope: Scope, records: list[dict[str, Any]]) -> list[dict[str, Any]
         confirmed.append({**found.record, "transaction": found.identity, "time": engine.utc(found.record["created"])})
     return [
         {"release": record["to"], "bundle": record["bundle"], "transaction": record["transaction"],
-         "action": record["action"], "time": record["time"]}
+         "action": record["action"], "time": record["time"], "actor": record["actor"]}
         for record in confirmed
     ]
 

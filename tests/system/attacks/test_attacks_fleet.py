@@ -268,7 +268,8 @@ def request(what: str) -> dict:
         "action": what, "org": "acme", "env": "staging", "source": comes_from, "hosts": [HONEST, LIAR],
         "target_hosts": [HONEST, LIAR], "source_hosts": ["dev-1"] if comes_from else [],
         "directory": os.fspath(ROOT / "examples" / "orgs" / "acme"), "manifests": ["current"], "removing": None,
-        "release": "", "resolve": "report", "transaction": "t", "port_range": "4200-4299", "protected": False, "aliases": {},
+        "release": "", "resolve": "report", "transaction": "t", "port_range": "4200-4299", "protected": False,
+        "aliases": {},
         "fleet": dataclasses.asdict(fleet.Terms()), "terms": {"lift_hold": "", "actor": "a", "reason": ""},
     }  # fmt: skip
 
