@@ -4,8 +4,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import shlex
 import shutil
 import socket
 import subprocess
@@ -14,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 from .conftest import ROOT, get
 
@@ -86,6 +89,29 @@ def test_what_another_system_left_runs_as_a_service(repository):
     assert changed(repository.play("site.yml")) == 5
     assert "push shop dev: applied" in repository.play("push.yml", "-e", "tetra_env=dev")
     assert "Welcome to the shop" in get(f"http://127.0.{NETWORK}.1:{PORT}/")[1]
+
+
+def checks(root: Path) -> list[list[str]]:
+    """The steps of both examples of a check in git, as far as they are Ansible's own."""
+    gitlab = yaml.safe_load((root / ".gitlab-ci.yml").read_text())["validate"]["script"]
+    steps = yaml.safe_load((root / ".github/workflows/validate.yml").read_text())["jobs"]["validate"]["steps"]
+    github = [step["run"] for step in steps if "run" in step]
+    assert gitlab == github
+    return [shlex.split(line) for line in gitlab if line.startswith("ansible-")]
+
+
+def test_a_check_of_every_change_in_git_passes_and_fails_with_the_place(repository):
+    _install, validate = checks(repository.root)
+    repository.run(*validate)
+    result = repository.root / "validate.json"
+    assert json.loads(result.read_text())["outcome"] == "unchanged"
+    wrong = repository.root / "orgs" / "shop" / "services" / "wrong.tsm"
+    wrong.write_text("TSM_COMMAND=$(id)\n")
+    with pytest.raises(AssertionError, match=r"services/wrong\.tsm:1:13"):
+        repository.run(*validate)
+    assert json.loads(result.read_text())["outcome"] == "invalid"
+    for path in (wrong, result):
+        path.unlink()
 
 
 def test_the_second_run_changes_nothing_and_tells_about_hosts(repository):
