@@ -96,8 +96,7 @@ def test_an_overview_tells_what_is_behind_and_how_environments_differ(servers):
     shown = servers.play("overview", tetra_org="shop")
     assert shown.outcome == "unchanged", shown.output
     steps = {env: (own["step"], len(own["drifts"])) for env, own in shown.result["environments"].items()}
-    assert list(steps.items()) == [("dev", ("as its directory", 0)), ("staging", ("differs from dev", 0)),
-                                   ("prod", ("as staging", 0))]
+    assert steps == {"dev": ("as its directory", 0), "staging": ("differs from dev", 0), "prod": ("as staging", 0)}
     assert shown.result["differences"]["services.api.TSM_MEMORY_LIMIT"] == {"dev": "64M", "staging": "", "prod": ""}
     assert {own["actor"] for own in shown.result["environments"].values()} == {"root"}
 
