@@ -63,7 +63,8 @@ def _host(name: str, planned: dict, heard: dict) -> dict:
     if name not in heard:
         return {**_NOTHING, "release": planned["plan"]["hosts"][name]["from"]}
     defaults = {"release": None, "check": "", "evidence": "", "services": {}, "reports": {}}
-    return {**defaults, **heard[name], "outcome": progress.outcome(heard[name])}
+    told = {key: value for key, value in heard[name].items() if key != "began"}
+    return {**defaults, **told, "outcome": progress.outcome(heard[name])}
 
 
 def _message(request: dict, outcome: str, hosts: dict) -> str:

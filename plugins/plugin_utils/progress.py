@@ -24,7 +24,7 @@ def collect(
     :param answers: host to the result that its task registered.
     :param asked: the hosts that had something to do in this step; of the others nothing is new.
     :returns: host to ``state`` (of its transaction; ``refused`` when it never began one, empty when an answer was
-        lost, or told of an error), ``detail`` and what else was told.
+        lost, or told of an error), ``began``, whether it ever told a state, ``detail`` and what else was told.
     """
     found = {host: dict(record) for host, record in so_far.items()}
     for host in asked:
@@ -70,12 +70,13 @@ def _record(before: Mapping[str, Any], answer: Mapping[str, Any]) -> dict[str, A
     told = {key: answer[key] for key in _KEPT if answer.get(key)}
     record = {**before, **told, "detail": answer.get("detail") or before.get("detail", "")}
     if "state" in answer:
-        return {**record, "state": answer["state"], "release": answer.get("release")}
+        return {**record, "state": answer["state"], "release": answer.get("release"), "began": True}
     message = answer.get("msg") or "the host did not answer"
     record["detail"] = before.get("detail") or message
-    # What fails before anything was staged did nothing. Later a step may have failed halfway, as on a full disk.
-    began = bool(before) or answer.get("code", transaction.UNCONFIRMED) == transaction.UNCONFIRMED
-    return {**record, "state": LOST if began else REFUSED, "release": None}
+    # What fails before anything was staged did nothing; nor did a host that never said that it had, and now refuses: it
+    # was never asked to switch. Later a step may have failed halfway, as on a full disk.
+    unknown = before.get("began", False) or answer.get("code", transaction.UNCONFIRMED) == transaction.UNCONFIRMED
+    return {**record, "state": LOST if unknown else REFUSED, "release": None}
 
 
 def outcome(record: Mapping[str, Any]) -> str:

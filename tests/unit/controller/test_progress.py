@@ -30,6 +30,9 @@ UNREACHABLE = {"unreachable": True, "msg": "no route"}
         ([STAGED, {"state": "probing"}, REFUSED], "", "unconfirmed", "no space"),
         ([STAGED, LOST, REFUSED], "", "unconfirmed", "the connection broke"),
         ([REFUSED, {"state": "aborted"}], "aborted", "refused", "no space"),
+        ([LOST, REFUSED], "refused", "refused", "the connection broke"),
+        ([LOST, LOST, REFUSED], "refused", "refused", "the connection broke"),
+        ([LOST, STAGED, REFUSED], "", "unconfirmed", "the connection broke"),
     ],
 )
 def test_the_last_state_that_was_read_back_counts_and_the_first_reason(answers, state, outcome, detail):
