@@ -1,5 +1,7 @@
+#!/usr/bin/python
 # Copyright: tetra.platform contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Read what was edited by hand."""
 
 from __future__ import annotations

@@ -51,7 +51,6 @@ class Change:
     origins: tuple[str, ...]
     conflict: bool
 
-
     @property
     def kind(self) -> str:
         """What happens to the file, in one word."""

@@ -66,8 +66,9 @@ def read(folder: Path, org: str) -> tuple[dict[str, Any], Source]:
     except (OSError, ValueError) as error:
         raise TetraError(f"{folder} is no proposal of playbooks/pull.yml: {_RECORD} cannot be read",
                          hint="name the folder that it has made with -e tetra_pull_dir=FOLDER") from error
-    wrong = [key for key, kind in _KEYS.items() if not isinstance(record, dict) or type(record.get(key)) is not kind]
-    if wrong or record["format"] != FORMAT:
+    told = record if isinstance(record, dict) else {}
+    wrong = [key for key, kind in _KEYS.items() if not isinstance(told.get(key), kind)]
+    if wrong or record["format"] is True or record["format"] != FORMAT:
         raise TetraError(f"{folder / _RECORD} is not what playbooks/pull.yml writes", hint="pull again")
     if record["org"] != org:
         raise TetraError(f"{folder} is a proposal for {record['org']}, not for {org}", hint="name the other folder")

@@ -57,7 +57,6 @@ def drifts(servers, env: str) -> list[str]:
     return [f"{one['kind']}: {one['what']}" for host in found.result["hosts"].values() for one in host["drifts"]]
 
 
-
 def test_what_was_done_by_hand_is_named_proposed_accepted_and_pushed(servers, tmp_path):
     host = servers.hosts["dev-1"]
     others = {(name, org): everything(servers, name, org)

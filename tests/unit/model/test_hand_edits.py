@@ -65,7 +65,8 @@ def test_variables_of_a_launch_script():
     script = "{\nexec < /dev/null\nexport A='x y'\nexport B=1\nexec sleep 1\n}\n# sha256 00\n"
     variables, others = hand_edits.exports(script)
     assert (variables, others) == ({"A": "x y", "B": "1"}, ["{", "exec < /dev/null", "exec sleep 1", "}"])
-    edited = hand_edits.exports(script.replace("B=1", "B=2\nexport C='")) # a quote that is left open
+    # A quote that is left open is no variable.
+    edited = hand_edits.exports(script.replace("B=1", "B=2\nexport C='"))
     edits = hand_edits.of_launch(variables, edited[0], [SECRET], others == edited[1])
     assert (edits.settings, edits.left) == ({"B": "2"}, ["how it is started was edited, besides its variables"])
     edits = hand_edits.of_launch(variables, {"A": SECRET}, [SECRET], True)
