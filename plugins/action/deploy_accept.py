@@ -30,7 +30,11 @@ class ActionModule(ControllerAction):
         changes = proposal_folder.accepted(record, tree, mine)
         result = {**mine.files, **{path: file for path, file in changes.items() if file}}
         result = {path: file for path, file in result.items() if changes.get(path, file)}
-        self._validate(result, org, task_vars)
+        try:
+            self._validate(result, org, task_vars)
+        except OSError as error:
+            raise TetraError(f"{error.filename}: {error.strerror}", hint="nothing was changed; look at the disk",
+                             code=REFUSED) from error
         shown = [Change(path, _entry(mine, path), file.entry if file else None, (), False)
                  for path, file in changes.items()]
         # While the files are what they were.

@@ -11,8 +11,9 @@ from pathlib import Path
 
 from ansible import constants
 from ansible_collections.tetra.platform.plugins.module_utils.model import pack, release
+from ansible_collections.tetra.platform.plugins.module_utils.model.errors import TetraError
 from ansible_collections.tetra.platform.plugins.plugin_utils import proposal, run_folder, source
-from ansible_collections.tetra.platform.plugins.plugin_utils.executor import HostAction
+from ansible_collections.tetra.platform.plugins.plugin_utils.executor import HostAction, failure
 
 _CHUNK = 1024 * 1024
 
@@ -34,10 +35,11 @@ class ActionModule(HostAction):
         if not manifest:
             return self.lost("it did not tell what it runs")
         wanted = release.blobs(manifest)
-        directory = self._task.args.get("directory")
-        if directory:
-            here = {file.entry.get("sha256") for file in source.read(Path(str(directory))).files.values()}
-            wanted = {digest: size for digest, size in wanted.items() if digest not in here}
+        try:
+            here = _digests(str(self._task.args.get("directory") or ""))
+        except TetraError as error:
+            return failure(error.message, error.hint, error.code)
+        wanted = {digest: size for digest, size in wanted.items() if digest not in here}
         folder = tempfile.mkdtemp(prefix="tetra-", dir=constants.DEFAULT_LOCAL_TMP)
         for digest in wanted:
             run_folder.blob(folder, digest).touch()
@@ -51,6 +53,12 @@ class ActionModule(HostAction):
         if damaged:
             return self.lost(f"file {min(damaged)[:12]} is not what its name says")
         return {"changed": False, "folder": folder, "count": len(wanted)}
+
+
+def _digests(directory: str) -> set[str]:
+    """The files that a directory of an organization has; none where there is no directory."""
+    files = source.read(Path(directory)).files.values() if directory else ()
+    return {str(file.entry.get("sha256")) for file in files}
 
 
 def _keep(folder: str, parts, text: str) -> bool:

@@ -44,9 +44,13 @@ class ActionModule(ControllerAction):
                              hint="nothing was written; look at the host, then run again", code=REFUSED)
         mine = source.read(Path(request["directory"])) if request["directory"] else None
         given = source.from_blobs(_manifest(answers[origin], request["org"], origin), _reader(fetched["folder"], mine))
-        if mine is None:
-            return self._restore(request, given, task_vars)
-        return self._propose(request, answers, given, mine, task_vars)
+        try:
+            if mine is None:
+                return self._restore(request, given, task_vars)
+            return self._propose(request, answers, given, mine, task_vars)
+        except OSError as error:
+            raise TetraError(f"{error.filename}: {error.strerror}", hint="nothing was left there; name a folder that "
+                             "you may write to", code=REFUSED) from error
 
     def _propose(self, request: dict, answers: Mapping, given: Source, mine: Source, task_vars: dict) -> dict:
         environment = self.environments(task_vars)[request["env"]]

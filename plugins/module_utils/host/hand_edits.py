@@ -62,7 +62,8 @@ def settings(
     """
     found: dict[str, dict[str, str]] = {}
     left: list[dict[str, str]] = []
-    for name, service in services.items():
+    # What was put aside for a stopped service is written anew when it starts.
+    for name, service in ((name, one) for name, one in services.items() if not one["stopped"]):
         for what, edits in _edits(scope, name, service):
             found.setdefault(name, {}).update(edits.settings)
             left += [{"what": what, "why": why} for why in edits.left]

@@ -16,6 +16,7 @@ from typing import Any
 from . import plain_secrets, values
 
 _EXPORT = "export "
+_GIVEN = ("TETRA_", "TSM_")
 _SECTION = "[Service]"
 _SIZE = re.compile(r"[0-9]+[KMGT]?")
 _PERCENT = re.compile(r"([0-9]{1,6})%")
@@ -31,7 +32,9 @@ class Edits:
 
     def variable(self, name: str, value: str, secrets: Iterable[str]) -> None:
         """Take a variable over, unless its value would put a secret into the files of an organization."""
-        if any(secret in value for secret in secrets if secret):
+        if name in values.HOST_VARIABLES or name.startswith(_GIVEN):
+            self.left.append(f"{name} has another value, which is for tetra to give")
+        elif any(secret in value for secret in secrets if secret):
             self.left.append(f"{name} has another value, which holds a secret")
         elif plain_secrets.looks_secret(name, value):
             self.left.append(f"{name} has another value, which looks like a secret: it belongs into tetra_secrets")

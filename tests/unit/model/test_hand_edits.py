@@ -45,6 +45,8 @@ def test_what_a_drop_in_says_becomes_keys_and_variables(line, settings):
         (f"Environment=LEVEL=x{SECRET}", "LEVEL has another value, which holds a secret"),
         ("Environment=DB_PASSWORD=hunter2", "DB_PASSWORD has another value, which looks like a secret: it belongs into "
          "tetra_secrets"),
+        ("Environment=TETRA_RELEASE=x", "TETRA_RELEASE has another value, which is for tetra to give"),
+        ("Environment=PORT=1", "PORT has another value, which is for tetra to give"),
         ("Environment=A=${B}", "A has another value, which no file of an organization can hold"),
     ],
 )
