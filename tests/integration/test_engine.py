@@ -325,6 +325,26 @@ def test_without_a_proof_of_health_nothing_is_confirmed_and_the_deadman_takes_th
     assert store.current(staged.environment) is None
 
 
+@pytest.mark.parametrize("write", [
+    lambda environment: transactions.write_proof(environment, IDENTITY),
+    lambda environment: transactions.sign(environment, IDENTITY, transactions.WATCHER),
+])  # fmt: skip
+def test_what_is_written_without_the_lock_is_there_although_somebody_sweeps_meanwhile(staged, write, monkeypatch):
+    fsync, swept = os.fsync, []
+
+    def after_a_sweep(descriptor: int) -> None:
+        if not swept:
+            swept.append(os.listdir(staged.environment.tx))
+            durable.sweep(staged.environment.tx)
+        fsync(descriptor)
+
+    before = set(os.listdir(staged.environment.tx))
+    monkeypatch.setattr(os, "fsync", after_a_sweep)
+    write(staged.environment)
+    assert any(name.startswith(durable.TEMPORARY) for name in swept[0])
+    assert len(set(os.listdir(staged.environment.tx)) - before) == 1
+
+
 def test_a_request_to_stage_that_comes_twice_changes_nothing(staged, tmp_path):
     engine.abort(staged, IDENTITY)
     with pytest.raises(TetraError, match=f"transaction {IDENTITY} was staged before, and is aborted"):

@@ -148,15 +148,8 @@ def seconds_left(environment: Environment, identity: str) -> float:
 
 def sign(environment: Environment, identity: str, part: str) -> None:
     """Name this process as the one that plays a part in a transaction: ``HOLDER`` or ``WATCHER``."""
-    record = {"identity": processes.identity(os.getpid())}
-    for attempt in range(_ATTEMPTS):
-        # A deadman signs without the lock, and who holds that removes what is half-written.
-        try:
-            _write_beside(environment, identity, part, record)
-            return
-        except FileNotFoundError:
-            if attempt == _ATTEMPTS - 1:
-                raise
+    record = {"identity": processes.identity(os.getpid()), "format": _FORMAT}
+    _write_without_lock(_beside(environment, identity, part), durable.sealed(record))
 
 
 def signed(environment: Environment, identity: str, part: str) -> str | None:
@@ -169,7 +162,7 @@ def signed(environment: Environment, identity: str, part: str) -> str | None:
 
 def write_proof(environment: Environment, identity: str) -> None:
     """Note that the services of a transaction were proven healthy; without it nothing is confirmed."""
-    durable.write_file(_beside(environment, identity, "proven"), b"", 0o600)
+    _write_without_lock(_beside(environment, identity, "proven"), b"")
 
 
 def standing(environment: Environment, found: Transaction) -> transaction.Standing:
@@ -219,6 +212,17 @@ def _path(environment: Environment, identity: str, state: str) -> str:
 
 def _beside(environment: Environment, identity: str, kind: str) -> str:
     return os.path.join(environment.tx, f"{identity}.{kind}")
+
+
+def _write_without_lock(path: str, data: bytes) -> None:
+    """Write a file while others may hold the lock, who remove what is half-written."""
+    for attempt in range(_ATTEMPTS):
+        try:
+            durable.write_file(path, data, 0o600)
+            return
+        except FileNotFoundError:
+            if attempt == _ATTEMPTS - 1:
+                raise
 
 
 def _write_beside(environment: Environment, identity: str, kind: str, record: Mapping[str, Any]) -> None:
