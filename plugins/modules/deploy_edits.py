@@ -52,7 +52,7 @@ manifest:
   returned: success
   type: dict
 earlier:
-  description: By path, digests of the entries that other bundles here have; empty for none.
+  description: By path, digests of the entries that bundles have which were confirmed here before; empty for none.
   returned: success
   type: dict
 files:

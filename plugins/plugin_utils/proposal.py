@@ -82,8 +82,8 @@ def propose(bundle: Source, earlier: Mapping[str, Collection[str]], mine: Source
     """Put the three sides together.
 
     :param bundle: what the environment was given.
-    :param earlier: path to the digests of entries that it had in other bundles of the environment, "" for none: a file
-        that is like that in the directory was not changed there, it is only old.
+    :param earlier: path to the digests of entries that it had in bundles before that one, "" for none: a file that is
+        like that in the directory was not changed there, it is only old.
     :param mine: the organization's directory.
     """
     files: dict[str, SourceFile] = dict(mine.files)

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import LONG, Servers
+from .conftest import LONG, ROOT, Servers
 
 QUICK = {"tetra_probe_passes": 1}
 HOME = "/var/lib/tetra/orgs"
+FIRST = ROOT / "roles" / "org" / "files" / "templates" / "services" / "org" / "files" / "api" / "version.json"
 ORGS = {"shop": "services", "other": "webapp" if LONG else "simple"}
 
 BY_HAND = {
@@ -110,6 +111,15 @@ def test_a_directory_that_is_lost_is_made_anew_from_an_environment(servers, tmp_
     again = servers.play("restore", **lost)
     assert (again.outcome, f"{tmp_path}/shop" in again.result["message"]) == ("refused", True), again.output
     assert servers.play("push", **lost, **QUICK).outcome == "unchanged"
+    # A directory that is behind gets what was pushed since; what it alone has stays.
+    version, own = (Path(restored.result["directory"]) / "files" / "api" / name for name in ("version.json", "own.txt"))
+    version.write_bytes(FIRST.read_bytes())
+    own.write_text("not pushed yet")
+    behind = servers.play("pull", **lost, tetra_pull_dir=f"{tmp_path}/behind")
+    changes = {one["path"]: one["from"][0].partition(" ")[0] for one in behind.result["changes"]}
+    assert changes == {"files/api/version.json": "bundle"}, behind.output
+    assert "by hand" in (tmp_path / "behind" / "shop" / "files" / "api" / "version.json").read_text()
+    assert (tmp_path / "behind" / "shop" / "files" / "api" / "own.txt").exists()
 
 
 def content(folder: Path) -> dict[Path, tuple[bytes, bool]]:

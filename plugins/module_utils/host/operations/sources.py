@@ -8,9 +8,9 @@ import base64
 from collections.abc import Mapping
 from typing import Any
 
-from ...model import canonical, pack, release
+from ...model import canonical, pack, release, transaction
 from ...model.errors import REFUSED, TetraError
-from .. import engine, hand_edits, journal, membership, running, store
+from .. import engine, hand_edits, holds, journal, membership, running, store
 from ..scope import Scope, open_scope
 
 
@@ -19,9 +19,9 @@ def deploy_edits(request: Mapping[str, Any]) -> dict[str, Any]:
 
     :param request: ``tetra_dir``, ``org``, ``env``.
     :returns: ``epoch``, ``current``, ``bundle``, ``removed``; ``manifest`` of the bundle, and ``earlier``, how paths
-        were in other bundles that are here (digests of entries, empty for a path that was not there); ``files``,
-        ``settings`` and ``left`` as ``host.hand_edits`` has them; ``stopped``, services that a person stopped, and
-        whether that is remembered.
+        were in bundles that were confirmed here before (digests of entries, empty for a path that was not there);
+        ``files``, ``settings`` and ``left`` as ``host.hand_edits`` has them; ``stopped``, services that a person
+        stopped, and whether that is remembered.
     :raises TetraError: code ``refused`` when nothing runs here, or a transaction is open.
     """
     scope = open_scope(request["tetra_dir"], request["org"], request["env"])
@@ -41,7 +41,7 @@ def deploy_edits(request: Mapping[str, Any]) -> dict[str, Any]:
         "bundle": bundle,
         "removed": membership.removed(scope.environment),
         "manifest": manifest,
-        "earlier": _earlier(scope, manifest),
+        "earlier": _earlier(scope, bundle, manifest),
         "files": files,
         "settings": settings,
         "stopped": {name: service["stopped"] for name, service in services.items()
@@ -50,11 +50,18 @@ def deploy_edits(request: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _earlier(scope: Scope, manifest: Mapping[str, Any]) -> dict[str, list[str]]:
-    """How paths were in the other bundles that are here, where that is not how they are now."""
+def _earlier(scope: Scope, bundle: str, manifest: Mapping[str, Any]) -> dict[str, list[str]]:
+    """How paths were in the bundles that were confirmed here before, where that is not how they are now.
+
+    What failed, or was rolled back and is on hold, is not what the organization has left behind.
+    """
+    confirmed = [record["bundle"] for record in journal.read(scope.environment)
+                 if record.get("outcome") == transaction.CONFIRMED]
+    before = (set(confirmed[:-1]) - set(holds.read(scope.environment)) - {bundle}).intersection(
+        store.bundle_digests(scope.environment))
     now: Mapping[str, Any] = manifest["files"]
     found: dict[str, set[str]] = {}
-    for name in store.bundle_digests(scope.environment):
+    for name in before:
         files = store.bundle(scope.environment, name)["files"]
         for path in {*now, *files}:
             if files.get(path) != now.get(path):
