@@ -11,7 +11,7 @@ from pathlib import Path
 from ansible.utils.display import Display
 from ansible_collections.tetra.platform.plugins.module_utils.model import table, transaction
 from ansible_collections.tetra.platform.plugins.module_utils.model.errors import REFUSED, TetraError
-from ansible_collections.tetra.platform.plugins.plugin_utils import proposal_folder, run, source
+from ansible_collections.tetra.platform.plugins.plugin_utils import proposal_folder, run, source, validation
 from ansible_collections.tetra.platform.plugins.plugin_utils.controller import ControllerAction
 from ansible_collections.tetra.platform.plugins.plugin_utils.proposal import Change
 from ansible_collections.tetra.platform.plugins.plugin_utils.source import Source
@@ -57,7 +57,7 @@ class ActionModule(ControllerAction):
         """
         with tempfile.TemporaryDirectory(prefix="tetra-") as made:
             proposal_folder.write_tree(Path(made, org), files)
-            self.check_valid(Path(made, org), org, task_vars)
+            validation.check(os.path.join(made, org), org, self.environments(task_vars))
 
 
 def _apply(directory: Path, changes: dict) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from ansible.utils.display import Display
 from ansible_collections.tetra.platform.plugins.module_utils.model import table, transaction
 from ansible_collections.tetra.platform.plugins.module_utils.model.errors import TetraError
-from ansible_collections.tetra.platform.plugins.plugin_utils import org_template, questions, run
+from ansible_collections.tetra.platform.plugins.plugin_utils import org_template, questions, run, validation
 from ansible_collections.tetra.platform.plugins.plugin_utils.controller import ControllerAction
 
 
@@ -47,7 +47,7 @@ class ActionModule(ControllerAction):
                 beside.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(prefix=".new-", dir=beside) as made:
                 org_template.write(files, Path(made, org))
-                self.check_valid(Path(made, org), org, task_vars)
+                validation.check(os.path.join(made, org), org, self.environments(task_vars))
                 if beside:
                     os.rename(Path(made, org), place)
         except OSError as error:

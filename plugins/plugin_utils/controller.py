@@ -10,15 +10,8 @@ from typing import Any
 
 from ansible.plugins.action import ActionBase
 from ansible_collections.tetra.platform.plugins.module_utils.model import policy, units
-from ansible_collections.tetra.platform.plugins.module_utils.model.errors import (
-    ERROR,
-    REFUSED,
-    TetraError,
-    raise_on_errors,
-)
-from ansible_collections.tetra.platform.plugins.plugin_utils import run, validation
-
-_ANY_ENVIRONMENT = {"dev": policy.Environment("dev", "dev")}
+from ansible_collections.tetra.platform.plugins.module_utils.model.errors import REFUSED, TetraError
+from ansible_collections.tetra.platform.plugins.plugin_utils import run
 
 
 class ControllerAction(ActionBase):  # type: ignore[misc]  # ansible-core has no type hints
@@ -93,15 +86,6 @@ class ControllerAction(ActionBase):  # type: ignore[misc]  # ansible-core has no
             raise TetraError(f"organization {org} is there already: {there or place}", hint="choose another name, or "
                              "remove it first", code=REFUSED)
         return place
-
-    def check_valid(self, folder: Path, org: str, task_vars: dict[str, Any]) -> None:
-        """See whether a directory is a valid organization for every environment of the inventory.
-
-        :raises TetraError: listing what is wrong.
-        """
-        found = validation.validate(os.fspath(folder), org, self.environments(task_vars) or _ANY_ENVIRONMENT, {})
-        errors = {str(one): one for findings in found.values() for one in findings if one.severity == ERROR}
-        raise_on_errors(list(errors.values()))
 
     def org_directory(self, org: str, task_vars: dict[str, Any]) -> str:
         """The directory of an organization.

@@ -11,7 +11,13 @@ from pathlib import Path
 from typing import TypeVar
 
 from ansible_collections.tetra.platform.plugins.module_utils.model import placement, policy
-from ansible_collections.tetra.platform.plugins.module_utils.model.errors import ERROR, WARNING, Finding, TetraError
+from ansible_collections.tetra.platform.plugins.module_utils.model.errors import (
+    ERROR,
+    WARNING,
+    Finding,
+    TetraError,
+    raise_on_errors,
+)
 from ansible_collections.tetra.platform.plugins.module_utils.model.ports.registry import PortValue, Registry
 from ansible_collections.tetra.platform.plugins.module_utils.model.ports.space import HostPorts
 from ansible_collections.tetra.platform.plugins.plugin_utils import bundle, explain, planning, secrets, source
@@ -22,6 +28,7 @@ _T = TypeVar("_T")
 
 # Digests are made on hosts; what a template or a manifest looks like does not depend on them.
 _NO_DIGEST = "0" * 64
+_ANY_ENVIRONMENT = {"dev": policy.Environment("dev", "dev")}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,6 +57,16 @@ def validate(
     for name, unused in _unused(looks).items():
         findings[name] += unused
     return {name: sorted(found, key=_order) for name, found in findings.items()}
+
+
+def check(directory: str, org: str, environments: Mapping[str, policy.Environment]) -> None:
+    """See whether a directory is a valid organization for every environment; for ``dev`` where there is none.
+
+    :raises TetraError: listing what is wrong.
+    """
+    found = validate(directory, org, environments or _ANY_ENVIRONMENT, {})
+    errors = {str(one): one for findings in found.values() for one in findings if one.severity == ERROR}
+    raise_on_errors(list(errors.values()))
 
 
 def _unused(looks: Mapping[str, _Look]) -> dict[str, list[Finding]]:
