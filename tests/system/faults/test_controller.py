@@ -164,7 +164,7 @@ def test_a_controller_is_interrupted_at_every_boundary(quick, found, playbook):
     within = max(number for number, one in enumerate(found) if one.where == "within")
     around = [*steps(found)[1:], found[within], found[within + 1]]
     cases = every if LONG else list(zip(around, (*SIGNALS[1:], *SIGNALS)))
-    ends = [interrupted(quick, playbook, *case, LONG or case[0] == around[1]) for case in cases]
+    ends = [interrupted(quick, playbook, *case, LONG or case[0] == around[2]) for case in cases]
     # Those that waited for the end of a lease.
     seconds, mixed = [end[0] for end in ends if end[0] > LEASE / 2], sum(end[1] for end in ends)
     goes_on(quick)

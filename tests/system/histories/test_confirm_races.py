@@ -43,7 +43,7 @@ from ansible_collections.tetra.platform.plugins.plugin_utils import bundle, sour
 from .. import guarantees
 from ..conftest import LONG
 
-RACES = 3000 if LONG else 300
+RACES = 3000 if LONG else 100
 # The journal of a host that has raced long takes more time to read than a race does.
 RACES_OF_A_HOST = 100
 SEED = 20260101

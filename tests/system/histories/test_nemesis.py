@@ -29,7 +29,7 @@ LEASE = 10
 PATIENT = 60
 """The lease while nobody is to lose a race with it, however busy this machine is."""
 GRACE = 10
-SECONDS = 600 if LONG else 30
+SECONDS = 600 if LONG else 20
 ROUNDS = 7 if LONG else 1
 SEED = 20261128
 HABITS = [

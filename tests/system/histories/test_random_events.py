@@ -23,7 +23,7 @@ from ..conftest import LONG, ROOT
 from . import host_view, random_events
 
 CASES = json.loads((Path(__file__).parent / "cases" / "seeds.json").read_text())
-SEEDS = {"supervisord": range(1, 25) if LONG else range(1, 3), "systemd": range(101, 125) if LONG else range(101, 102)}
+SEEDS = {"supervisord": range(1, 25) if LONG else range(1, 2), "systemd": range(101, 125) if LONG else range(101, 102)}
 EVENTS = 25 if LONG else 10
 AGENT = "/opt/agent.pyz"
 CODE = "/opt/tetra-tests"
