@@ -42,7 +42,7 @@ def _collect(scope: Scope, found: Transaction, cause: Mapping[str, Any]) -> None
     durable.make_folder(folder, 0o700)
     # A revert that was killed may have begun with it.
     durable.sweep(folder)
-    secrets = _secrets(scope, found.record["to"])
+    hidden = secrets(scope, found.record["to"])
     services = running.observe(scope)
     durable.write_json(
         os.path.join(folder, "summary.json"),
@@ -51,7 +51,7 @@ def _collect(scope: Scope, found: Transaction, cause: Mapping[str, Any]) -> None
     )
     for name, service in services.items():
         if service["release"] == found.record["to"]:
-            text = _black_out(_tail(scope, name), secrets)
+            text = _black_out(_tail(scope, name), hidden)
             durable.write_file(os.path.join(folder, f"{name}.log"), text.encode("utf-8", "replace"), 0o600)
 
 
@@ -80,10 +80,11 @@ def prune(scope: Scope, keep: Container[str]) -> None:
 
 def without_secrets(scope: Scope, release: str, text: str) -> str:
     """A text that a service may have had a part in, with the values of its secrets blacked out."""
-    return _black_out(text, _secrets(scope, release))
+    return _black_out(text, secrets(scope, release))
 
 
-def _secrets(scope: Scope, release: str) -> list[str]:
+def secrets(scope: Scope, release: str) -> list[str]:
+    """The values of the secrets that a release runs with here, as far as they are known."""
     try:
         return [value for value in store.private(scope.environment, release)["secrets"].values() if value]
     except TetraError:

@@ -17,7 +17,7 @@ from typing import Any
 from ..model import hand_edits
 from ..model.errors import TetraError
 from ..model.hand_edits import Edits
-from . import durable, running, store
+from . import evidence, running, store
 from .scope import Scope
 
 MOST_FILES = 1000
@@ -34,7 +34,7 @@ def files(scope: Scope, release: str) -> tuple[list[dict[str, Any]], list[dict[s
         content, base64, None for what is no file; and of what was made from a template what it was, base64, else None.
         Then records ``{"what", "why"}``.
     """
-    manifest, secrets = store.manifest(scope.environment, release), _secrets(scope, release)
+    manifest, secrets = store.manifest(scope.environment, release), evidence.secrets(scope, release)
     tree = os.path.join(scope.environment.releases, release)
     found: list[dict[str, Any]] = []
     left: list[dict[str, str]] = []
@@ -71,7 +71,7 @@ def settings(
 
 
 def _record(
-    scope: Scope, tree: str, path: str, known: Mapping[str, Any] | None, room: int, secrets: list[bytes]
+    scope: Scope, tree: str, path: str, known: Mapping[str, Any] | None, room: int, secrets: list[str]
 ) -> dict[str, Any] | None:
     """The record of a path, or None for a folder, which is there for what lies in it."""
     place = os.path.join(tree, path)
@@ -88,7 +88,7 @@ def _record(
     if not stat.S_ISREG(mode):
         raise TetraError("it is neither a file nor a link")
     data = _content(place, room)
-    if any(secret in data for secret in secrets):
+    if any(secret.encode() in data for secret in secrets):
         raise TetraError("it holds a secret")
     made = known and known["type"] == "file" and path.startswith("templates/")
     entry = {"type": "file", "sha256": hashlib.sha256(data).hexdigest(), "size": len(data),
@@ -116,7 +116,7 @@ def _edits(scope: Scope, name: str, service: Mapping[str, Any]) -> Iterator[tupl
     except TetraError as error:
         yield f"service {name}", Edits(left=[f"what it was started with is not known: {error.message}"])
         return
-    hidden = [secret.decode() for secret in _secrets(scope, service["release"])]
+    hidden = evidence.secrets(scope, service["release"])
     for what, edits in (("run", _launch(scope, name, wanted, hidden)), ("unit", _unit(scope, name, wanted, hidden))):
         if edits.settings or edits.left:
             yield f"{what} of {name}", edits
@@ -164,10 +164,3 @@ def _unit(scope: Scope, name: str, wanted: Mapping[str, Any], secrets: list[str]
 def _read(path: str) -> str:
     with open(os.open(path, _READ), encoding="utf-8", errors="replace") as file:
         return file.read(MOST_BYTES)
-
-
-def _secrets(scope: Scope, release: str) -> list[bytes]:
-    try:
-        return [value.encode() for value in store.private(scope.environment, release)["secrets"].values() if value]
-    except (TetraError, durable.DamagedError):
-        return []
