@@ -75,6 +75,11 @@ def boundaries(fleet: Fleet, playbook: str) -> list[Boundary]:
     return controller.boundaries()
 
 
+def not_yet_confirmed(host: str) -> list[dict]:
+    """See to it that a host has not even been asked to confirm when the others have answered."""
+    return [{"host": host, "state": "confirmed", "what": "slow", "seconds": 5}]
+
+
 def begun(fleet: Fleet, host: str, before: dict[str, str]) -> transactions.Transaction | None:
     """The transaction that a run began on a host."""
     new = [identity for identity in states(fleet, host) if identity not in before]
@@ -107,9 +112,7 @@ def interrupted(
     before = {host: states(fleet, host) for host in hosts}
     old = {host: current(fleet, host) for host in hosts}
     fleet.lease(LEASE)
-    # When the first host has answered, the other one has not even been asked.
-    slow = [{"host": hosts[-1], "state": "confirmed", "what": "slow", "seconds": 1}]
-    rules = slow if boundary.where == "within" and len(hosts) > 1 else []
+    rules = not_yet_confirmed(hosts[-1]) if boundary.where == "within" and len(hosts) > 1 else []
     controller = Controller(fleet, playbook, boundary, number, rules, **VARIABLES[playbook])
     run = controller.wait_or_end() if number == signal.SIGINT else controller.wait()
     fleet.lease(PATIENCE)
@@ -146,8 +149,7 @@ def steps(found: list[Boundary]) -> list[Boundary]:
 def test_a_resume_finishes_what_was_decided_and_says_so_of_each_host(quick, found):
     ready(quick, "promote")
     confirm = next(one for one in reversed(found) if one.action == RELEASE and one.where == "within")
-    slow = [{"host": STAGING[-1], "state": "confirmed", "what": "slow", "seconds": 1}]
-    controller = Controller(quick, "promote", confirm, signal.SIGKILL, slow, **PROMOTION)
+    controller = Controller(quick, "promote", confirm, signal.SIGKILL, not_yet_confirmed(STAGING[-1]), **PROMOTION)
     controller.wait()
     assert set(open_on(quick, STAGING)) == {STAGING[-1]}
     resumed = quick.play("resume", tetra_env="staging")
