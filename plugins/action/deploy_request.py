@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import re
 from pathlib import Path
 
 from ansible.inventory.manager import InventoryManager
@@ -17,7 +16,6 @@ from ansible_collections.tetra.platform.plugins.plugin_utils import bundle, run,
 from ansible_collections.tetra.platform.plugins.plugin_utils.controller import ControllerAction
 
 _KEEP = 5
-_RELEASE = re.compile(r"[0-9a-f]{4,64}")
 
 
 class ActionModule(ControllerAction):
@@ -80,12 +78,11 @@ class ActionModule(ControllerAction):
             return ["current"]
         words = [str(self.variable(name, task_vars, default)).lower()
                  for name, default in (("tetra_from", "previous"), ("tetra_to", "current"))]
-        wrong = [word for word in words if word not in ("current", "previous") and not _RELEASE.fullmatch(word)]
-        if wrong:
-            raise TetraError(f"{wrong[0]} is not a release", hint="write current, previous, or at least four digits of "
-                             "its name, which status.yml and history.yml show; or leave out tetra_env and name two "
-                             "environments")
-        return words
+        try:
+            return [word if word in ("current", "previous") else policy.release_name(word) for word in words]
+        except TetraError as error:
+            hint = f"{error.hint}; or current or previous; or leave out tetra_env and name two environments"
+            raise TetraError(error.message, hint=hint) from error
 
     def _source(self, action: str, environments: dict, target: policy.Environment, task_vars: dict):
         if action == "push" and target.promotes_from and not target.allow_push:
@@ -120,11 +117,8 @@ class ActionModule(ControllerAction):
 
     def _release(self, action: str, task_vars: dict) -> str:
         """How the name of the release begins that a rollback goes to; empty for the one before."""
-        name = str(self.variable("tetra_release", task_vars, "") or "").lower() if action == "rollback" else ""
-        if name and not _RELEASE.fullmatch(name):
-            raise TetraError(f"tetra_release is {name!r}, which is no release", hint="write at least four digits of "
-                             "its name, which status.yml and history.yml show")
-        return name
+        name = str(self.variable("tetra_release", task_vars, "") or "") if action == "rollback" else ""
+        return policy.release_name(name) if name else ""
 
     def _removing(self, action: str, hosts: list[str], task_vars: dict) -> str | None:
         if action != "remove_host":
@@ -168,6 +162,7 @@ class ActionModule(ControllerAction):
             "lease": target.lease,
             "probe": {"passes": int(self.variable("tetra_probe_passes", task_vars, 3)), "spacing": 0.5},
             "keep": _KEEP,
+            "pinned": list(target.pinned),
         }
 
 

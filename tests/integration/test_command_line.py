@@ -90,7 +90,7 @@ def push(scope, folder: Path, definitions: dict[str, str], ports: dict[str, int]
         "plan": plan.plan(observed, desired), "host": "here", "bundle": origin.manifest, "manifest": manifest,
         "pack": None, "pack_bytes": None, "services": sorted(definitions), "secrets": {"KEY": SECRET},
         "actor": "eve", "reason": "night", "lift_hold": "", "lease": 60.0,
-        "probe": {"passes": 1, "spacing": 0.1}, "keep": 5, "heads": {}, "seen": [],
+        "probe": {"passes": 1, "spacing": 0.1}, "keep": 5, "pinned": [], "heads": {}, "seen": [],
     })  # fmt: skip
     engine.activate(scope, identity)
     assert engine.confirm(scope, identity)["state"] == transaction.CONFIRMED

@@ -87,7 +87,7 @@ def staged(scope, tmp_path, lease):
 
 def stage(
     scope, org: Path, identity: str, definition: str, lease: float, ports: dict[str, int | str] | None = None,
-    content: tuple[str, ...] = (), seen: list[str] | None = None,
+    content: tuple[str, ...] = (), seen: list[str] | None = None, keep: int = 5, pinned: tuple[str, ...] = (),
 ) -> None:
     """Stage a release of one service, as a controller does after it looked at the host and gave it ports.
 
@@ -109,8 +109,8 @@ def stage(
     staging.stage(scope, identity, {
         "plan": plan.plan(observed, desired), "host": "here", "bundle": origin.manifest, "manifest": manifest,
         "pack": None, "pack_bytes": packed(origin, content), "services": ["worker"], "secrets": {}, "actor": "test",
-        "reason": "", "lift_hold": "", "lease": lease, "probe": {"passes": 1, "spacing": 0.1}, "keep": 5, "heads": {},
-        "seen": observed["here"]["staged"] if seen is None else seen,
+        "reason": "", "lift_hold": "", "lease": lease, "probe": {"passes": 1, "spacing": 0.1}, "keep": keep,
+        "pinned": list(pinned), "heads": {}, "seen": observed["here"]["staged"] if seen is None else seen,
     })  # fmt: skip
 
 
@@ -499,6 +499,33 @@ def test_thirty_promotions_leave_no_more_on_a_disk_than_ten(scope, tmp_path):
     assert counts[-1] == counts[10]
     assert sizes[-1] - sizes[10] < 19 * 2000
     assert len(os.listdir(scope.environment.releases)) == 2 * 5
+
+
+def test_a_pinned_release_stays_however_many_come_after_it(scope, tmp_path):
+    def promote(number: int, pinned: tuple[str, ...], end: str = transaction.CONFIRMED) -> str:
+        identity = f"{IDENTITY[:-8]}{number:08x}"
+        definition = f"TSM_COMMAND='sleep {600 + number}'\nTSM_MIN_HEALTHY=0s\n"
+        stage(scope, tmp_path / "acme", identity, definition, LEASE, keep=1, pinned=pinned)
+        if end == transaction.ABORTED:
+            assert engine.abort(scope, identity)["state"] == end
+        else:
+            engine.activate(scope, identity)
+            assert engine.confirm(scope, identity)["state"] == end
+        return transactions.load(scope.environment, identity).record["to"]
+
+    def kept() -> set[str]:
+        return set(store.releases(scope.environment))
+
+    first = promote(0, ())
+    pins = (first[:8],)
+    promote(1, pins)
+    # An attempt that failed makes room for the next one.
+    promote(2, pins, transaction.ABORTED)
+    last = promote(3, pins)
+    assert kept() == {first, last}
+    assert store.missing(scope.environment, release.blobs(store.manifest(scope.environment, first))) == []
+    newest = promote(4, ())
+    assert kept() == {newest}
 
 
 @pytest.mark.parametrize("end", ["aborted", "rolled_back"])

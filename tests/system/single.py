@@ -114,7 +114,8 @@ class Single:
             "bundle": origin.manifest, "manifest": manifest, "pack": None,
             "pack_bytes": base64.b64encode(index + b"".join(contents.values())).decode("ascii"), "services": names,
             "secrets": self.secrets, "actor": "test", "reason": "", "lift_hold": "a test", "lease": self.lease,
-            "probe": {"passes": self.passes, "spacing": 0.1}, "keep": 3, "heads": {}, "seen": observed["staged"],
+            "probe": {"passes": self.passes, "spacing": 0.1}, "keep": 3, "pinned": [],
+            "heads": {}, "seen": observed["staged"],
         }  # fmt: skip
 
     def stage(self, ports: Mapping[str, int]) -> str:

@@ -12,7 +12,7 @@ import contextlib
 import dataclasses
 import os
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from ..model import health, plan, release, transaction
@@ -467,7 +467,8 @@ def _finish_confirmed(scope: Scope, found: Transaction) -> None:
     # It is confirmed, even if the disk keeps what nobody needs any more; the next confirmation removes that, too. What
     # cannot be read stays, and all that it may need.
     with contextlib.suppress(TetraError, OSError):
-        retain(scope, record["keep"])
+        # What an agent that knew no pins has staged lacks them.
+        retain(scope, record["keep"], record.get("pinned", ()))
 
 
 def _give_up_ports(scope: Scope, record: Mapping[str, Any]) -> None:
@@ -494,9 +495,11 @@ def _decided(scope: Scope, identity: str) -> list[str]:
     return list(decision.get("hosts", []))
 
 
-def retain(scope: Scope, keep: int, coming: Mapping[str, Any] | None = None) -> None:
+def retain(scope: Scope, keep: int, pinned: Sequence[str] = (), coming: Mapping[str, Any] | None = None) -> None:
     """Remove releases that nobody can go back to: all but the newest confirmed ones and what a process still uses.
 
+    :param keep: how many confirmed releases stay.
+    :param pinned: how the names of others begin that stay.
     :param coming: the request of a release that is about to be staged; what the host has of it stays.
     """
     confirmed: list[str] = []
@@ -505,6 +508,7 @@ def retain(scope: Scope, keep: int, coming: Mapping[str, Any] | None = None) -> 
             confirmed.append(record["to"])
     keep_releases = set(confirmed[:keep]) | {store.current(scope.environment)}
     keep_releases |= {running.started_with(scope, name)["release"] for name in scope.environment.services()}
+    keep_releases |= {name for name in store.release_digests(scope.environment) if name.startswith(tuple(pinned))}
     # A confirmation may be finished late, when the next release is staged already.
     waiting = transactions.in_states(scope.environment, (transaction.STAGED, *transaction.OPEN))
     keep_releases |= {found.record["to"] for found in waiting}
@@ -530,7 +534,7 @@ def forget_failures(scope: Scope, coming: Mapping[str, Any]) -> None:
     if any(state in transaction.IN_VAIN for state in ended):
         # What cannot be read or removed is no reason to refuse what may mend it.
         with contextlib.suppress(TetraError, OSError):
-            retain(scope, coming["keep"], coming)
+            retain(scope, coming["keep"], coming["pinned"], coming)
 
 
 def _forget_ended(scope: Scope) -> None:

@@ -28,8 +28,8 @@ def stage(scope: Scope, identity: str, request: Mapping[str, Any]) -> dict[str, 
     :param request: ``plan`` (the plan record), ``host`` (this host's name in it), ``bundle`` and ``manifest``
         (manifests, or None when the host has them), ``pack`` (path of a pack file, or None) or ``pack_bytes`` (a pack
         itself, base64, or None), ``services`` (of this host), ``secrets`` (name to value), ``actor``, ``reason``,
-        ``lift_hold``, ``lease``, ``probe``, ``keep``, ``heads`` and ``seen``, the transactions that were staged here
-        when the plan was made, which are given up.
+        ``lift_hold``, ``lease``, ``probe``, ``keep``, ``pinned``, ``heads`` and ``seen``, the transactions that were
+        staged here when the plan was made, which are given up.
     :returns: the transaction's state, and how many blobs were stored.
     :raises TetraError: code ``refused`` when the base moved, a transaction is open, or space or a port is missing.
     """
@@ -197,6 +197,7 @@ def _record(
         "lease": request["lease"],
         "probe": request["probe"],
         "keep": request["keep"],
+        "pinned": request["pinned"],
         "heads": request["heads"],
         "ports_before": dict(ports_before),
         "created": time.time(),

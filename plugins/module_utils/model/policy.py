@@ -21,6 +21,7 @@ VARIABLE = "tetra_environments"
 _RANGE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 _PERCENT = re.compile(r"([0-9]{1,3})%")
 _MOST_HOSTS = 100_000
+_RELEASE = re.compile(r"[0-9a-f]{4,64}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Environment:
 
     ``group`` is the inventory group of its hosts; ``port_range`` is ``A-B`` or the name of a range of the port
     registry; ``lease`` and ``soak`` are seconds; ``batch`` is a number of hosts, a share such as ``25%``, or None for
-    all hosts at once; ``approvals`` is how many people have to agree.
+    all hosts at once; ``approvals`` is how many people have to agree; ``pinned`` are releases that hosts keep for ever.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Environment:
     approvals: int = 0
     freeze: tuple[str | Mapping[str, Any], ...] = ()
     soak: float = 0.0
+    pinned: tuple[str, ...] = ()
 
     @property
     def terms(self) -> fleet.Terms:
@@ -226,6 +228,25 @@ def _list(value: object) -> tuple[str | Mapping[str, Any], ...]:
     return tuple(items)
 
 
+def release_name(value: object) -> str:
+    """The beginning of the name of a release, as a person writes it.
+
+    :raises TetraError: when it cannot be one.
+    """
+    name = value.strip().lower() if isinstance(value, str) else ""
+    if not _RELEASE.fullmatch(name):
+        raise TetraError(f"{value!r} is no release", hint="write at least four digits of its name as a text, which "
+                         "status.yml and history.yml show")
+    return name
+
+
+def _releases(value: object) -> tuple[str, ...]:
+    items = [value] if isinstance(value, str) else value
+    if not isinstance(items, (list, tuple)):
+        raise TetraError(f"{value!r} is not a list of releases", hint="write a list, or [] for none")
+    return tuple(map(release_name, items))
+
+
 _READERS: dict[str, Callable[[Any], Any]] = {
     "hosts": _text,
     "promotes_from": _text,
@@ -240,4 +261,5 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "max_failures": _count,
     "rollback_scope": _scope,
     "lease": _lease,
+    "pinned": _releases,
 }

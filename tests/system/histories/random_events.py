@@ -116,7 +116,7 @@ class Target:
             "manifest": manifest, "pack": None,
             "pack_bytes": base64.b64encode(index + b"".join(contents.values())).decode("ascii"), "services": ["one"],
             "secrets": {}, "actor": "test", "reason": "", "lift_hold": "a test", "lease": lease,
-            "probe": {"passes": 1, "spacing": 0.1}, "keep": 2, "heads": {}, "seen": observed["staged"],
+            "probe": {"passes": 1, "spacing": 0.1}, "keep": 2, "pinned": [], "heads": {}, "seen": observed["staged"],
         }  # fmt: skip
 
 

@@ -188,7 +188,7 @@ class Host:
             "bundle": origin.manifest, "manifest": manifest, "pack": None,
             "pack_bytes": self._packed(origin), "services": [],
             "secrets": {}, "actor": "test", "reason": "", "lift_hold": "a race", "lease": 30.0,
-            "probe": {"passes": 1, "spacing": 0.1}, "keep": 2, "heads": {}, "seen": [],
+            "probe": {"passes": 1, "spacing": 0.1}, "keep": 2, "pinned": [], "heads": {}, "seen": [],
         })  # fmt: skip
         assert engine.activate(self.scope, identity)["state"] == transaction.PROBING
         # That run was this process, which a deadman would end.

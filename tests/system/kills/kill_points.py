@@ -210,7 +210,7 @@ class Host:
             "bundle": origin.manifest, "manifest": manifest, "pack": None,
             "pack_bytes": base64.b64encode(index + b"".join(contents.values())).decode("ascii"), "services": names,
             "secrets": {"KEY": SECRET}, "actor": "test", "reason": "", "lift_hold": "a test", "lease": lease,
-            "probe": {"passes": 1, "spacing": 0.1}, "keep": keep, "heads": {}, "seen": observed["staged"],
+            "probe": {"passes": 1, "spacing": 0.1}, "keep": keep, "pinned": [], "heads": {}, "seen": observed["staged"],
         }  # fmt: skip
 
     def identity(self) -> str:

@@ -66,6 +66,8 @@ def test_the_group_is_the_one_that_is_named_or_follows_from_the_name(name, group
         ("gates", "validation", ("validation",)),
         ("gates", ["validation", {"command": "true"}], ("validation", {"command": "true"})),
         ("freeze", [], ()),
+        ("pinned", ["ABCD", "0" * 64], ("abcd", "0" * 64)),
+        ("pinned", "1234", ("1234",)),
         ("batch", None, None),
     ],
 )
@@ -97,6 +99,9 @@ def test_a_key_is_understood(key, written, value):
         ("gates", 5),
         ("gates", ["", "x"]),
         ("freeze", [1]),
+        ("pinned", [1234]),
+        ("pinned", ["abc"]),
+        ("pinned", {"abcd": 1}),
         ("hosts", ["a", "b"]),
         ("hosts", ""),
         ("promotes_from", 1),
