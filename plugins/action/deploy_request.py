@@ -25,8 +25,41 @@ class ActionModule(ControllerAction):
         """The resolved request; see the documentation of the module."""
         action = self._task.args["action"]
         environments = self.environments(task_vars)
-        target = _environment(environments, self.word(self._target(action, task_vars), task_vars))
+        if action == "rollout":
+            return self._rollout(environments, task_vars)
+        target = policy.find(environments, self.word(self._target(action, task_vars), task_vars))
         origin = self._source(action, environments, target, task_vars)
+        return self._resolved(action, environments, target, origin, task_vars)
+
+    def failed_details(self, task_vars: dict) -> dict:
+        """Which request it was that could not be done."""
+        return {"action": self._task.args["action"], "hosts": {}}
+
+    def _rollout(self, environments: dict, task_vars: dict) -> dict:
+        """The requests of a rollout, in order; what is wrong with any of them is said before any host is asked."""
+        for name in ("tetra_plan", "tetra_plan_file"):
+            if self.variable(name, task_vars):
+                raise TetraError(f"{name} is set, but a plan is one of a single environment",
+                                 hint="run push.yml and promote.yml with it", code=REFUSED)
+        targets = policy.route(environments, _names(self.variable("tetra_envs", task_vars)))
+        requests = [
+            self._resolved("promote" if target.promotes_from else "push", environments, target,
+                           environments.get(target.promotes_from or ""), task_vars)
+            for target in targets
+        ]
+        if directory := requests[0]["directory"]:
+            for target in targets[1:]:
+                _check_ahead(requests[0]["org"], directory, target, policy.aliases(environments))
+        names = [target.name for target in targets]
+        return {
+            "changed": False, "action": "rollout", "hosts": sorted({host for one in requests for host in one["hosts"]}),
+            "requests": [{**one, "rollout": names} for one in requests],
+        }  # fmt: skip
+
+    def _resolved(
+        self, action: str, environments: dict, target: policy.Environment, origin: policy.Environment | None,
+        task_vars: dict,
+    ) -> dict:  # fmt: skip
         hosts = _hosts(target, task_vars)
         source_hosts = _hosts(origin, task_vars) if origin else []
         every = sorted({*hosts, *source_hosts})
@@ -61,10 +94,6 @@ class ActionModule(ControllerAction):
             "terms": self._terms(action, target, task_vars),
         }
 
-    def failed_details(self, task_vars: dict) -> dict:
-        """Which request it was that could not be done."""
-        return {"action": self._task.args["action"], "hosts": {}}
-
     def _target(self, action: str, task_vars: dict) -> str:
         """The variable that names the environment; a diff without it is one of two environments."""
         between = action == "diff" and "tetra_env" not in task_vars
@@ -92,12 +121,12 @@ class ActionModule(ControllerAction):
                 code=REFUSED,
             )
         if action == "drift" and target.promotes_from:
-            return _environment(environments, target.promotes_from)
+            return policy.find(environments, target.promotes_from)
         if action == "diff" and "tetra_env" not in task_vars:
-            return _environment(environments, self.word("tetra_from", task_vars))
+            return policy.find(environments, self.word("tetra_from", task_vars))
         if action != "promote":
             return None
-        origin = _environment(environments, self.word("tetra_from", task_vars))
+        origin = policy.find(environments, self.word("tetra_from", task_vars))
         if target.promotes_from != origin.name:
             place = f"takes its bundles from {target.promotes_from}" if target.promotes_from else "is only pushed to"
             raise TetraError(
@@ -171,6 +200,14 @@ def _check_source(org: str, directory: str, target: policy.Environment, aliases:
     bundle.services(_read(org, directory), target.name, aliases, target.protected)
 
 
+def _check_ahead(org: str, directory: str, target: policy.Environment, aliases: dict) -> None:
+    """The same for an environment that is not the first of a rollout, so that no other one moves in vain."""
+    try:
+        _check_source(org, directory, target, aliases)
+    except TetraError as error:
+        raise TetraError(f"{target.name}: {error.message}", hint=error.hint, code=error.code) from error
+
+
 def _read(org: str, directory: str) -> source.Source:
     origin = source.read(Path(directory))
     if origin.org.name != org:
@@ -179,8 +216,9 @@ def _read(org: str, directory: str) -> source.Source:
     return origin
 
 
-def _environment(environments: dict, name: str) -> policy.Environment:
-    return policy.find(environments, name)
+def _names(value: object) -> list[str]:
+    """Names that are a list, or one text with commas or blanks between them."""
+    return str(value or "").replace(",", " ").split() if not isinstance(value, list) else [str(name) for name in value]
 
 
 def _hosts(environment: policy.Environment, task_vars: dict) -> list[str]:

@@ -25,8 +25,14 @@ class ActionModule(ControllerAction):
         elif outcome == transaction.UNCHANGED:
             message = planned.get("message", "nothing to do")
         record = planned.get("plan", {})
+        message = message or _message(request, outcome, hosts)
+        details: dict = {}
+        if request.get("rollout"):
+            details["environments"] = _environments(request, outcome, task_vars)
+            outcome = progress.fleet_outcome("rollout", filter(None, details["environments"].values()))
+            message = f"{_so_far(details['environments'])}\n{message}"
         result = run.ended(
-            outcome, message or _message(request, outcome, hosts), self.result_file(task_vars),
+            outcome, message, self.result_file(task_vars), **details,
             action=request["action"], org=request["org"], env=request["env"], source=request["source"],
             transaction=request["transaction"], bundle=record.get("bundle"), release=record.get("release"),
             plan=record, plan_id=planned.get("plan_id"), ports=record.get("ports", {}),
@@ -49,6 +55,18 @@ class ActionModule(ControllerAction):
             name: {**_NOTHING, **host, **told.get(name, {})}
             for name, host in base.items() if name != request["removing"]
         }  # fmt: skip
+
+
+def _environments(request: dict, outcome: str, task_vars: dict) -> dict[str, str | None]:
+    """What each environment of a rollout ended as, in order; None for one that was not reached."""
+    names = request["rollout"]
+    passed = names[: names.index(request["env"])]
+    before = task_vars["tetra_result"]["environments"] if passed else {}
+    return {**dict.fromkeys(names), **{name: before[name] for name in passed}, request["env"]: outcome}
+
+
+def _so_far(environments: dict[str, str | None]) -> str:
+    return "rollout: " + ", ".join(f"{name} {outcome or 'not yet'}" for name, outcome in environments.items())
 
 
 def _moved(request: dict, planned: dict, task_vars: dict) -> dict[str, dict]:
@@ -78,7 +96,11 @@ def _table(result: dict) -> str:
     for name, host in sorted(result["hosts"].items()):
         first = (host.get("detail") or "").partition("\n")[0]
         rows.append([name, host["outcome"], (host["release"] or "-")[:12], first])
-    head = f"{result['action']} {result['org']} {result['env']}: {result['outcome']}"
+    environments = result.get("environments", {})
+    outcome = environments.get(result["env"], result["outcome"])
+    head = f"{result['action']} {result['org']} {result['env']}: {outcome}"
+    if environments:
+        head = f"{_so_far(environments)}\n{head}"
     if not result["hosts"]:
         return f"{head}\n{result['message']}"
     return f"{head}\n{table.table(rows)}"

@@ -12,7 +12,7 @@ short_description: Resolve what a playbook was asked for
 version_added: 0.1.0
 description:
   - Finds the organization, the environments and their hosts, and refuses what cannot be done before any host is asked.
-  - Reads the variables C(tetra_org), C(tetra_env), C(tetra_from), C(tetra_to), C(tetra_environments),
+  - Reads the variables C(tetra_org), C(tetra_env), C(tetra_envs), C(tetra_from), C(tetra_to), C(tetra_environments),
     C(tetra_orgs_dir) and others that the README lists.
   - When the request cannot be done the task succeeds with RV(outcome) set; the next task of the playbook fails with
     RV(message).
@@ -23,7 +23,7 @@ options:
     required: true
     choices:
       [push, promote, rollback, status, history, diff, drift, health, logs, ports, resume, abort, remove_host, pull,
-       restore]
+       restore, rollout]
 extends_documentation_fragment:
   - tetra.platform.common.controller
 author:
@@ -46,6 +46,11 @@ message:
   description: Why it cannot be done, and what to do.
   returned: when it cannot be done
   type: str
+requests:
+  description: The requests of a rollout, one for each environment, in order.
+  returned: for a rollout
+  type: list
+  elements: dict
 hosts:
   description: All hosts that are asked.
   returned: success
@@ -64,7 +69,7 @@ def main() -> None:
     """Tell that the work is done by the action plugin of the same name."""
     actions = [
         "push", "promote", "rollback", "status", "history", "diff", "drift", "health", "logs", "ports", "resume",
-        "abort", "remove_host", "pull", "restore",
+        "abort", "remove_host", "pull", "restore", "rollout",
     ]  # fmt: skip
     bridge.refuse_on_host("deploy_request", {"action": {"type": "str", "required": True, "choices": actions}})
 

@@ -42,6 +42,10 @@ outcome:
   description: One of applied, unchanged, refused, rolled_back, rollback_failed, unconfirmed, partial, invalid.
   returned: always
   type: str
+environments:
+  description: What each environment of a rollout ended as so far, in order; none for one that was not reached.
+  returned: for a rollout
+  type: dict
 findings:
   description: What was remarked on the organization and on its hosts.
   returned: always

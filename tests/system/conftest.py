@@ -90,6 +90,15 @@ def copy_example(org: Path) -> None:
     dev.write_text(text)
 
 
+def tree(folder: Path) -> dict:
+    """Every file, folder and link below a folder with its size and time of change."""
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        status = path.lstat()
+        found[os.fspath(path)] = (status.st_size, status.st_mtime_ns, status.st_ino)
+    return found
+
+
 class Team:
     """Somebody with an organization, an inventory and the playbooks."""
 

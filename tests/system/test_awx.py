@@ -88,6 +88,7 @@ JOBS = [
     Job("push", "applied", DEV),
     Job("plan", "unchanged", PROMOTE),
     Job("promote", "applied", PROMOTE),
+    Job("rollout", "unchanged", {"tetra_envs": "dev, staging", "tetra_probe_passes": 1}),
     Job("push", "applied", DEV, broken=True),
     Job("promote", "rolled_back", PROMOTE),
     Job("promote", "refused", PROMOTE),

@@ -14,20 +14,11 @@ from pathlib import Path
 import pytest
 from ansible_collections.tetra.platform.plugins.module_utils.model import canonical
 
-from .conftest import ROOT
+from .conftest import ROOT, tree
 
 NETWORK = 71
 API = 4200
 STAGING = ("staging-1", "staging-2")
-
-
-def tree(folder: Path) -> dict:
-    """Every file, folder and link below a folder with its size and time of change."""
-    found = {}
-    for path in sorted(folder.rglob("*")):
-        status = path.lstat()
-        found[os.fspath(path)] = (status.st_size, status.st_mtime_ns, status.st_ino)
-    return found
 
 
 def pids(hosts: dict) -> dict:

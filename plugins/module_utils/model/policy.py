@@ -11,7 +11,7 @@ from collections.abc import Callable, Container, Iterable, Mapping
 from typing import Any
 
 from . import fleet, units
-from .errors import ERROR, Finding, TetraError, raise_on_errors
+from .errors import ERROR, REFUSED, Finding, TetraError, raise_on_errors
 
 ALIASES = types.MappingProxyType({"development": "dev", "production": "prod", "qa": "staging"})
 """Other names of environments; one that is an environment itself means itself."""
@@ -101,6 +101,33 @@ def find(environments: Mapping[str, Environment], name: str) -> Environment:
             hint=(f"did you mean {near}? " if near else "") + f"{VARIABLE} has {', '.join(sorted(environments))}",
         )
     return found
+
+
+def route(environments: Mapping[str, Environment], names: Iterable[str]) -> list[Environment]:
+    """The environments that one bundle is brought to, one after the other.
+
+    :raises TetraError: when one of them would not get the bundle that went to those before it.
+    """
+    targets = [find(environments, name) for name in names]
+    if not targets:
+        raise TetraError("no environment is named", hint="write them in order: dev,staging,prod")
+    first, sources = targets[0], {targets[0].promotes_from}
+    for target in targets:
+        if target.name in sources:
+            raise TetraError(f"{target.name} comes after an environment that it gives its bundle to, or twice",
+                             hint="write each environment once, and in the order of the promotion path")
+        if target.promotes_from not in sources:
+            raise _elsewhere(target, first)
+        sources.add(target.name)
+    return targets
+
+
+def _elsewhere(target: Environment, first: Environment) -> TetraError:
+    if target.promotes_from is None:
+        return TetraError(f"{target.name} is only pushed to, but {first.name} takes its bundles from "
+                          f"{first.promotes_from}", hint=f"push to {target.name} in a run of its own", code=REFUSED)
+    return TetraError(f"{target.name} takes its bundles from {target.promotes_from}, which does not come before it",
+                      hint=f"name {target.promotes_from} before {target.name}", code=REFUSED)
 
 
 def _environment(

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.tetra.platform.plugins.module_utils.model import policy
-from ansible_collections.tetra.platform.plugins.module_utils.model.errors import TetraError
+from ansible_collections.tetra.platform.plugins.module_utils.model.errors import INVALID, REFUSED, TetraError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -204,3 +204,40 @@ def test_an_unknown_environment_is_refused_with_the_nearest_one():
 def test_an_environment_that_takes_only_what_was_promoted_or_approved_is_protected(keys, protected):
     found = policy.environments({"first": {}, "dev": keys}, NO_GROUPS)
     assert found["dev"].protected is protected
+
+
+PATHS = {"dev": {}, "lab": {}, "staging": {"promotes_from": "dev"}, "edge": {"promotes_from": "dev"},
+         "prod": {"promotes_from": "staging"}}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "names",
+    [["dev"], ["dev", "staging", "prod"], ["staging", "prod"], ["prod"], ["dev", "lab"], ["lab", "dev", "staging"],
+     ["dev", "edge", "staging"], ["edge", "staging"], ["development", "qa", "production"]],
+)  # fmt: skip
+def test_a_route_gives_one_bundle_to_all(names):
+    found = policy.environments(PATHS, NO_GROUPS)
+    targets = policy.route(found, names)
+    assert [target.name for target in targets] == [policy.find(found, name).name for name in names]
+
+
+@pytest.mark.parametrize(
+    ("names", "text", "code"),
+    [
+        ([], "no environment is named", INVALID),
+        (["dev", "dev"], "twice", INVALID),
+        (["staging", "dev"], "dev comes after an environment that it gives its bundle to", INVALID),
+        (["prod", "dev", "staging"], "dev is only pushed to, but prod takes its bundles from staging", REFUSED),
+        (["dev", "prod"], "prod takes its bundles from staging, which does not come before it", REFUSED),
+        (["lab", "staging"], "staging takes its bundles from dev, which does not come before it", REFUSED),
+        (["prod", "edge"], "edge takes its bundles from dev", REFUSED),
+        (["staging", "lab"], "lab is only pushed to", REFUSED),
+        (["dev", "test"], "environment 'test' is not defined", INVALID),
+    ],
+)
+def test_a_route_on_which_an_environment_would_get_another_bundle_is_refused(names, text, code):
+    with pytest.raises(TetraError) as caught:
+        policy.route(policy.environments(PATHS, NO_GROUPS), names)
+    assert text in caught.value.message
+    assert caught.value.code == code
+    assert caught.value.hint
