@@ -207,7 +207,9 @@ CRASHES = {
 @pytest.mark.parametrize("mode", [pytest.param(mode, marks=pytest.mark.guarantee("F22"), id=f"F22-{mode}")
                                   for mode in CRASHES])  # fmt: skip
 def test_a_service_that_does_not_stay_brings_the_host_back(host, mode):
-    write(host, mode, "TSM_MIN_HEALTHY=2s", "export SLOW=1")
+    # On a slow machine it takes a while until one is given up.
+    patient = ["TSM_HEALTH_START_PERIOD=5s"] if mode == "crashes-at-start" else []
+    write(host, mode, "TSM_MIN_HEALTHY=2s", "export SLOW=1", *patient)
     answer = taken_back(host)
     assert CRASHES[mode] in answer["reports"]["api"]["reason"], answer
 
