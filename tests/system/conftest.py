@@ -31,6 +31,10 @@ HOSTS = ("dev-1", "staging-1", "staging-2")
 LONG = bool(os.environ.get("TETRA_LONG"))
 """Whether every case is tried that only takes time; ``make test-long`` asks for it."""
 
+_LONGEST = (
+    "test_fleet", "test_hosts_away", "test_controller", "test_promotion", "test_nemesis", "test_promotion_faults",
+    "test_systemd", "test_pull", "test_bad_services", "test_rollout", "test_poor_hosts", "test_two_promotions",
+)  # fmt: skip
 _ENVIRONMENTS = ("dev", "staging", "prod")
 
 
@@ -267,6 +271,12 @@ def promoted(fleet) -> Fleet:
     for run in (fleet.push(), fleet.promote()):
         assert run.outcome == "applied", run.output
     return fleet
+
+
+def pytest_collection_modifyitems(items) -> None:
+    """Let the files begin that take longest, or one of them still runs when all others have ended."""
+    places = {name: number for number, name in enumerate(_LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.stem, len(places)))
 
 
 def pytest_configure(config) -> None:
