@@ -110,7 +110,7 @@ def route(environments: Mapping[str, Environment], names: Iterable[str]) -> list
     """
     targets = [find(environments, name) for name in names]
     if not targets:
-        raise TetraError("no environment is named", hint="write them in order: dev,staging,prod")
+        raise TetraError("no environment is named", hint="write them in order: -e tetra_envs=dev,staging,prod")
     first, sources = targets[0], {targets[0].promotes_from}
     for target in targets:
         if target.name in sources:
