@@ -362,6 +362,33 @@ def test_a_confirmation_that_comes_twice_leaves_alone_what_came_since(staged, tm
     assert engine.activate(staged, LATER)["state"] == transaction.PROBING
 
 
+@pytest.mark.parametrize("end", [transaction.CONFIRMED, transaction.ROLLED_BACK, transaction.ABORTED])
+def test_who_asks_late_is_told_how_a_transaction_ended_that_is_no_longer_kept(staged, end):
+    if end == transaction.ABORTED:
+        engine.abort(staged, IDENTITY)
+    elif end == transaction.CONFIRMED:
+        engine.activate(staged, IDENTITY)
+        engine.confirm(staged, IDENTITY)
+    else:
+        engine.activate(staged, IDENTITY)
+        engine.revert(staged, IDENTITY, engine.EXPIRED)
+    told = engine.observe(staged, IDENTITY)
+    transactions.prune(staged.environment, [IDENTITY])
+    assert engine.observe(staged, IDENTITY) == told
+    assert told["state"] == end
+    # Nobody ever staged this one here.
+    assert engine.observe(staged, LATER)["state"] == transaction.ABORTED
+
+
+def test_how_a_transaction_ended_that_is_no_longer_kept_is_not_taken_from_a_damaged_journal(staged):
+    engine.activate(staged, IDENTITY)
+    engine.confirm(staged, IDENTITY)
+    transactions.prune(staged.environment, [IDENTITY])
+    Path(staged.environment.journal).write_text("damaged\n")
+    with pytest.raises(TetraError, match=r"journal.jsonl"):
+        engine.observe(staged, IDENTITY)
+
+
 def test_what_is_taken_back_before_it_was_switched_is_not_switched_any_more(staged):
     assert engine.revert(staged, IDENTITY, engine.Cause("its answer was lost", False))["state"] == transaction.ABORTED
     with pytest.raises(TetraError, match=f"transaction {IDENTITY} is aborted, not staged"):

@@ -204,7 +204,9 @@ def begin_revert(scope: Scope, identity: str) -> bool:
 
 def observe(scope: Scope, identity: str) -> dict[str, Any]:
     """Where a transaction stands; nothing is changed and nobody is waited for."""
-    return _result(scope, identity, {}, {})
+    if identity in transactions.states(scope.environment):
+        return _result(scope, identity, {}, {})
+    return _told(scope, identity, _forgotten(scope, identity), {}, {})
 
 
 def abort(scope: Scope, identity: str) -> dict[str, Any]:
@@ -623,13 +625,28 @@ def _revert_result(
 
 
 def _result(scope: Scope, identity: str, actions: Mapping[str, str], reports: Mapping[str, Any]) -> dict[str, Any]:
-    found = transactions.load(scope.environment, identity)
+    return _told(scope, identity, transactions.load(scope.environment, identity).state, actions, reports)
+
+
+def _forgotten(scope: Scope, identity: str) -> str:
+    """How a transaction ended that is no longer kept; one of which the journal knows nothing was given up or never came.
+
+    Whoever stood still for long may ask for one, when others went on meanwhile.
+    """
+    ended = [record["outcome"] for record in journal.read(scope.environment)
+             if record["kind"] == "transaction" and record["transaction"] == identity]
+    return str(ended[-1]) if ended else transaction.ABORTED
+
+
+def _told(
+    scope: Scope, identity: str, state: str, actions: Mapping[str, str], reports: Mapping[str, Any]
+) -> dict[str, Any]:
     # Of a journal that is damaged, too: what became of the transaction is true all the same.
     records, _damage = journal.examine(scope.environment)
     last: Mapping[str, Any] = next((old for old in reversed(records) if old.get("transaction") == identity), {})
     return {
         "transaction": identity,
-        "state": found.state,
+        "state": state,
         "release": store.current(scope.environment),
         "services": dict(actions),
         "reports": dict(reports),

@@ -68,7 +68,7 @@ def load(environment: Environment, identity: str) -> Transaction:
             continue
     raise TetraError(
         f"this host knows no transaction {identity} of {environment.org}/{environment.env}",
-        hint="it was staged elsewhere, or never; run the promotion again",
+        hint="it was never staged here, or others went on meanwhile; run the promotion again",
         code=REFUSED,
     )
 
