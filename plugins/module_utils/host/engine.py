@@ -629,7 +629,7 @@ def _result(scope: Scope, identity: str, actions: Mapping[str, str], reports: Ma
 
 
 def _forgotten(scope: Scope, identity: str) -> str:
-    """How a transaction ended that is no longer kept; one of which the journal knows nothing was given up or never came.
+    """How a transaction ended that is no longer kept; one that the journal does not know was given up or never came.
 
     Whoever stood still for long may ask for one, when others went on meanwhile.
     """
