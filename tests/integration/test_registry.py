@@ -231,7 +231,8 @@ def test_a_second_run_changes_and_writes_nothing(tetra_dir, file):
     second = operate(tetra_dir, **FULL)
     assert tree(tetra_dir) == before
     text = first["diff"]["after"]
-    assert second == {**first, "changed": False, "diff": {"before": text, "after": text}}
+    # Somebody else on this machine may listen where a port was given out.
+    assert second == {**first, "changed": False, "diff": {"before": text, "after": text}, "warnings": []}
 
 
 def test_check_mode_on_a_host_that_has_nothing_makes_nothing(tmp_path):
