@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from ..model import health
+from ..model import health, launch_script
 from . import durable, evidence, processes, running, sockets
 from .scope import Scope
 from .supervisors.base import ProcessState
@@ -163,4 +163,8 @@ def _own(scope: Scope, record: Mapping[str, Any], pid: int) -> bool:
     Nobody connects to UDP, so of such a port only its process says that it is there.
     """
     port = record["ports"].get("main")
-    return not isinstance(port, int) or sockets.listening_pid(scope.settings.address, port, {pid})
+    if not isinstance(port, int):
+        return True
+    # A command that runs before the service descends from the same process.
+    launching = launch_script.is_launching(processes.arguments(pid))
+    return not launching and sockets.listening_pid(scope.settings.address, port, {pid})

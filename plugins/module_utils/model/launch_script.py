@@ -59,6 +59,11 @@ def text(record: Mapping[str, Any], starts: str = "") -> str:
     return "\n".join(lines) + "\n"
 
 
+def is_launching(arguments: Sequence[str]) -> bool:
+    """Whether a process with this command line is still the shell that runs what comes before the service."""
+    return len(arguments) == 2 and arguments[0] in ("sh", "/bin/sh") and arguments[1] == "-s"
+
+
 def is_kept(variable: str) -> bool:
     """Whether a shell (bash, where that is ``sh``) keeps a variable for itself, so that no service can be given it."""
     return variable in _KEPT or variable.startswith("BASH")

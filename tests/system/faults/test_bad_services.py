@@ -62,8 +62,9 @@ def write(host: Single, mode: str, *lines: str) -> None:
     changes = [f"export MODE={mode}", f"export TRY={host.identity()}", *lines]
     keys = {line.partition("=")[0] for line in changes}
     kept = [line for line in SERVICE.splitlines() if line.partition("=")[0] not in keys]
-    host.write({"api.tsm": "\n".join([*kept, *changes]) + "\n"}, {"common/stub.py": STUB, "common/compare.py": COMPARE,
-                                                                  "common/thief.py": THIEF})
+    files = {"stub.py": STUB, "compare.py": COMPARE, "thief.py": THIEF, "warm_up.py": WARM_UP}
+    host.write({"api.tsm": "\n".join([*kept, *changes]) + "\n"},
+               {f"common/{name}": text for name, text in files.items()})
 
 
 def body(port: int = PORT) -> str:
@@ -277,6 +278,23 @@ THIEVES = {
     "on-the-address-of-one-who-listens-everywhere": ("$HOST", "shared", "export BIND=0.0.0.0"),
     **({"on-every-address-of-ipv6": ("::", "alone")} if socket.has_dualstack_ipv6() else {}),
 }
+
+
+WARM_UP = """\
+import http.server, os, threading
+server = http.server.HTTPServer((os.environ["HOST"], int(os.environ["PORT"])), http.server.SimpleHTTPRequestHandler)
+threading.Timer(3, server.shutdown).start()
+server.serve_forever()
+"""
+
+
+@pytest.mark.guarantee("F20")
+def test_what_answers_before_the_service_has_begun_does_not_answer_for_it(host):
+    # It is a child of the same process, and the service itself never comes to answer.
+    write(host, "crashes-at-start", "TSM_PRE_START='python3 ${TETRA_RELEASE_DIR}/files/common/warm_up.py'",
+          "TSM_HEALTH_START_PERIOD=10s", "TSM_MIN_HEALTHY=0s")  # fmt: skip
+    samples = taken_back(host)["reports"]["api"]["samples"]
+    assert not any(sample["own_process"] for sample in samples), samples
 
 
 @pytest.fixture
