@@ -16,7 +16,7 @@ def test_the_shell_with_the_script_is_no_service_yet(arguments):
 
 
 @pytest.mark.parametrize(
-    "arguments", [[], ["sh"], ["sh", "-c", "serve -s"], ["bash", "-s"], ["/usr/bin/python3", "serve.py"], ["serve", "-s"]]
+    "arguments", [[], ["sh"], ["sh", "-c", "serve -s"], ["bash", "-s"], ["/usr/bin/python3", "serve.py"], ["x", "-s"]]
 )
 def test_what_the_shell_became_is_the_service(arguments):
     assert not launch_script.is_launching(arguments)
