@@ -99,8 +99,7 @@ def _table(result: dict) -> str:
     environments = result.get("environments", {})
     outcome = environments.get(result["env"], result["outcome"])
     head = f"{result['action']} {result['org']} {result['env']}: {outcome}"
-    if environments:
-        head = f"{_so_far(environments)}\n{head}"
     if not result["hosts"]:
         return f"{head}\n{result['message']}"
-    return f"{head}\n{table.table(rows)}"
+    so_far = [_so_far(environments)] if environments else []
+    return "\n".join([*so_far, head, table.table(rows)])
