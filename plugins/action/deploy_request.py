@@ -147,7 +147,10 @@ class ActionModule(ControllerAction):
     def _release(self, action: str, task_vars: dict) -> str:
         """How the name of the release begins that a rollback goes to; empty for the one before."""
         name = str(self.variable("tetra_release", task_vars, "") or "") if action == "rollback" else ""
-        return policy.release_name(name) if name else ""
+        try:
+            return policy.release_name(name) if name else ""
+        except TetraError as error:
+            raise TetraError(f"tetra_release: {error.message}", hint=error.hint) from error
 
     def _removing(self, action: str, hosts: list[str], task_vars: dict) -> str | None:
         if action != "remove_host":
@@ -218,7 +221,9 @@ def _read(org: str, directory: str) -> source.Source:
 
 def _names(value: object) -> list[str]:
     """Names that are a list, or one text with commas or blanks between them."""
-    return str(value or "").replace(",", " ").split() if not isinstance(value, list) else [str(name) for name in value]
+    if isinstance(value, list):
+        return [str(name) for name in value]
+    return str(value or "").replace(",", " ").split()
 
 
 def _hosts(environment: policy.Environment, task_vars: dict) -> list[str]:
