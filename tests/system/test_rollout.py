@@ -57,7 +57,7 @@ def test_check_mode_ends_where_the_next_environment_would_get_what_is_not_there_
     before = tree(rolled_out.state)
     run = rollout(rolled_out, "--check", "--diff")
     assert (run.code, run.outcome) == (0, "unchanged"), run.output
-    assert "rollout: dev unchanged, staging not yet, prod not yet" in run.output
+    assert run.result["environments"] == {"dev": "unchanged", "staging": None, "prod": None}
     assert "api: restart" in run.output
     assert tree(rolled_out.state) == before
 
